@@ -1,0 +1,13 @@
+"""What many tests share: little, asked for by name, nothing automatic."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# A slow machine is no failure, and a red run must be red again: examples are derived from the test
+# itself. HYPOTHESIS_PROFILE=explore draws fresh ones, many more.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=5_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))

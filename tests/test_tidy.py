@@ -1,0 +1,162 @@
+"""The tree is what its documents say: arrows, seams, sizes, names, docstrings.
+
+The rules are functions over a path and a text (tests/tidy/rules.py), the exceptions are data
+(tests/tidy/allowed.py). Each rule runs over the whole tree, over samples that it must refuse, and
+over samples that it must let pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from tests.tidy import allowed, rules
+
+ROOT = Path(__file__).parent.parent
+TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".sh", ".cfg", ".conf", ".json", ""}
+NOT_OURS = {"build", "dist", "holdfast-data", "out", "__pycache__"}
+
+BAD = [
+    (rules.parses, "ring/a.py", "def f[T](a: T) -> T: ..."),
+    (rules.arrows, "ring/a.py", "import node"),
+    (rules.arrows, "ring/a.py", "from gateway.view import View"),
+    (rules.arrows, "node/a.py", "def f():\n    from gateway import view"),
+    (rules.arrows, "node/a.py", "from holdfast import Client"),
+    (rules.arrows, "gateway/a.py", "import node"),
+    (rules.arrows, "gateway/a.py", "from node import store"),
+    (rules.arrows, "gateway/a.py", "from node.store import FileStore"),
+    (rules.arrows, "holdfast/a.py", "from tests.sim.world import World"),
+    (rules.arrows, "node/deep/a.py", "from ...gateway import view"),
+    (rules.ring_is_pure, "ring/a.py", "import asyncio"),
+    (rules.ring_is_pure, "ring/a.py", "def f():\n    import os.path"),
+    (rules.ring_is_pure, "ring/a.py", "from urllib.request import urlopen"),
+    (rules.ring_is_pure, "ring/deep/a.py", "from logging import getLogger"),
+    (rules.ring_is_pure, "ring/a.py", "import structlog"),
+    (rules.seams, "node/a.py", "import time\nstarted = time.monotonic()"),
+    (rules.seams, "node/a.py", "from time import time"),
+    (rules.seams, "gateway/a.py", "import datetime as d\nnow = d.datetime.now()"),
+    (rules.seams, "gateway/a.py", "from random import Random"),
+    (rules.seams, "gateway/a.py", "from os import urandom as noise"),
+    (rules.seams, "node/a.py", "async def f(loop):\n    loop.run_in_executor(None, print)"),
+    (rules.seams, "holdfast/a.py", "from concurrent.futures import ThreadPoolExecutor"),
+    (rules.seams, "node/a.py", "import asyncio\nasyncio.to_thread(print)"),
+    (rules.seams, "node/a.py", "def f():\n    return open('x')"),
+    (rules.seams, "node/host.py", "opener = open"),
+    (rules.seams, "node/a.py", "import os\nos.fsync(3)"),
+    (rules.seams, "node/a.py", "import os\nos.path.exists('x')"),
+    (rules.seams, "gateway/a.py", "from pathlib import Path"),
+    (rules.seams, "node/a.py", "import subprocess"),
+    (rules.seams, "node/a.py", "import asyncio as a\na.wait([])"),
+    (rules.seams, "node/posix_disk.py", "from asyncio import as_completed"),
+    (rules.seams, "gateway/a.py", "__import__('time')"),
+    (rules.no_patching, "tests/a.py", "from unittest import mock"),
+    (rules.no_patching, "tests/a.py", "from unittest.mock import patch"),
+    (rules.no_patching, "tests/a.py", "def test(monkeypatch):\n    monkeypatch.setattr(a, 'b', 1)"),
+    (rules.sizes, "bench/a.py", "\n" * 401),
+    (rules.sizes, "tests/a.py", "def f():\n" + "    f()\n" * 60),
+    (rules.sizes, "node/a.py", "class A:\n  async def f():\n   '''Doc.'''\n" + "   f()\n" * 60),
+    (rules.module_names, "node/utils.py", ""),
+    (rules.module_names, "ring/common/digest.py", ""),
+    (rules.module_names, "tests/_helpers.py", ""),
+    (rules.docstrings, "node/a.py", "A = 1"),
+    (rules.docstrings, "node/a.py", "'''Doc.'''\nclass A: pass"),
+    (rules.docstrings, "node/a.py", "'''Doc.'''\nasync def f(): pass"),
+    (rules.suppressions, "node/a.py", "import os  # noqa"),
+    (rules.suppressions, "node/a.py", "import os  # noqa: F401"),
+    (rules.suppressions, "node/a.py", "import os  # type: ignore[import]"),
+    (rules.suppressions, "node/a.py", "import os  # type: ignore  # for a reason"),
+    (rules.words, "README.md", "TO" + "DO later"),
+    (rules.words, "node/a.py", "f()  # FIX" + "ME"),
+    (rules.words, "docs/a.md", "see .." + "/shared/a.md"),
+    (rules.words, "Makefile", "cd /wo" + "rk/main"),
+    (rules.one_title, "a.md", "no title"),
+    (rules.one_title, "a.md", "# One\n\n# Two"),
+    (rules.one_title, "a.md", "```\n# comment\n```"),
+]
+
+GOOD = [
+    (rules.parses, "ring/a.py", "match a:\n    case 1: pass"),
+    (rules.arrows, "ring/a.py", "from ring.digest import Digest\nfrom . import errors"),
+    (rules.arrows, "gateway/a.py", "from node.client import NodeClient\nimport node.transport"),
+    (rules.arrows, "tests/a.py", "from node.store import FileStore"),
+    (rules.ring_is_pure, "ring/a.py", "from collections.abc import Sequence\nimport ring.errors"),
+    (rules.ring_is_pure, "node/a.py", "import asyncio"),
+    (rules.seams, "node/host.py", "import time, secrets\ntime.time()"),
+    (rules.seams, "node/posix_disk.py", "import os, threading\nos.fsync(3)\nopen('x')"),
+    (rules.seams, "node/a.py", "def f(disk, loop):\n    disk.open('x')\n    return loop.time()"),
+    (rules.seams, "node/a.py", "import os\nos.path.join('a', str(os.getpid()))"),
+    (rules.seams, "node/a.py", "import asyncio\nasyncio.wait_for(f(), 1)"),
+    (rules.seams, "tests/a.py", "import time\ntime.sleep(1)"),
+    (rules.no_patching, "tests/a.py", "def test(monkeypatch):\n    monkeypatch.setenv('A', 'b')"),
+    (rules.sizes, "bench/a.py", "\n" * 400),
+    (rules.sizes, "tests/a.py", "def f():\n    '''Doc.'''\n" + "    f()\n" * 59),
+    (rules.module_names, "node/posix_disk.py", ""),
+    (rules.docstrings, "node/a.py", "'''Doc.'''\ndef _f(): pass\nclass A:\n    '''Doc.'''"),
+    (rules.docstrings, "tests/a.py", "def test_a(): pass"),
+    (rules.suppressions, "node/a.py", "x = y  # noqa: F401, E501 - a name that users import"),
+    (rules.suppressions, "node/a.py", "x = y  # type: ignore[import]  # ships no types"),
+    (rules.words, "README.md", "the networks are in network/"),
+    (rules.one_title, "a.md", "# One\n\n## Part\n\n```\n# comment\n```"),
+]
+
+
+def _files() -> Iterator[tuple[str, str]]:
+    """Every text file of the tree with its path from the root, hidden folders but .ci left out."""
+    for path in sorted(ROOT.rglob("*")):
+        parts = path.relative_to(ROOT).parts
+        hidden = any(part.startswith(".") for part in parts[:-1] if part != ".ci")
+        installed = any(part in NOT_OURS or part.endswith(".egg-info") for part in parts)
+        if path.is_file() and path.suffix in TEXT and not hidden and not installed:
+            yield "/".join(parts), path.read_text()
+
+
+TREE = dict(_files())
+
+
+@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.__name__)
+def test_the_tree_keeps_the_rule(rule: rules.Rule) -> None:
+    faults = [fault for path, source in TREE.items() for fault in rule(path, source)]
+
+    assert not faults, "\n".join([str(rule.__doc__), *faults])
+
+
+@pytest.mark.parametrize(("rule", "path", "source"), BAD)
+def test_a_rule_refuses_what_it_forbids(rule: rules.Rule, path: str, source: str) -> None:
+    faults = list(rule(path, source))
+
+    assert faults
+    assert all(fault.startswith(path) for fault in faults)
+
+
+@pytest.mark.parametrize(("rule", "path", "source"), GOOD)
+def test_a_rule_lets_pass_what_it_allows(rule: rules.Rule, path: str, source: str) -> None:
+    assert not list(rule(path, source))
+
+
+def test_every_rule_has_a_sample_that_it_refuses() -> None:
+    assert {rule for rule, _, _ in BAD} == set(rules.RULES)
+
+
+def test_every_seam_is_guarded_by_a_sample() -> None:
+    faults = [fault for rule, path, source in BAD for fault in rule(path, source)]
+
+    unguarded = [ban for ban in allowed.BANS if not any(ban.reason in fault for fault in faults)]
+
+    assert not unguarded
+
+
+def test_the_tree_was_read() -> None:
+    for package in allowed.PACKAGES:
+        assert f"{package}/__init__.py" in TREE
+    assert {"Makefile", ".ci/run", "CHANGELOG.md", "tests/test_tidy.py"} <= TREE.keys()
+
+
+def test_every_exception_names_files_that_exist() -> None:
+    patterns = {pattern for ban in allowed.BANS for pattern in ban.only_in}
+
+    stale = [p for p in sorted(patterns) if not any(fnmatch(path, p) for path in TREE)]
+
+    assert not stale
