@@ -1,0 +1,95 @@
+"""What a write does to a record: the decisions that every record store shares.
+
+Pure functions from (state, floor, request) to the next state.  A store applies them while it holds
+the key's lock, makes the result durable, and answers with it.
+
+Rules (the deletes' model found a lost or revived blob for each one that was dropped):
+1.  A put at or below the dead generation is refused; the answer carries the root that refused it.
+2.  A node that holds a higher live generation answers that and changes nothing: such an answer is
+    not an ack at the lower generation.
+3.  A client's put at or below the partition's floor is refused, unless the record is live here at
+    that generation or above.  Repair ignores floors.
+4.  A tombstone never lowers a root, and only a client's DELETE makes one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ring.record import (
+    NO_ROOT,
+    RecordKind,
+    RecordState,
+    Root,
+    dead,
+    generation_of,
+    is_live,
+    live,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PutAnswer:
+    """What a node says to a put.
+
+    root: the record's root afterwards; the put counts at generation g only when it is live(g).
+    floor: the partition's floor, so that the gateway can retry above it.
+    had: a verified copy was here before.
+    """
+
+    root: Root
+    floor: int
+    had: bool
+
+
+def refuses_put(state: RecordState, floor: int, generation: int) -> bool:
+    """Whether a client's put at `generation` must not change this record."""
+    root = state.root
+    if is_live(root):
+        return generation_of(root) > generation
+    if root != NO_ROOT and generation_of(root) >= generation:
+        return True
+    return generation <= floor
+
+
+def put_root(
+    state: RecordState, *, kind: RecordKind, size_bytes: int, generation: int, now_s: int
+) -> RecordState:
+    """The state once the bytes are here under a live root; the put must not be refused."""
+    root = max(state.root, live(generation))
+    return replace(
+        state, kind=kind, size_bytes=size_bytes, root=root, held=True, verified_at_s=now_s
+    )
+
+
+def put_chunk(state: RecordState, *, size_bytes: int, claimed: bool, now_s: int) -> RecordState:
+    """The state once a chunk's bytes are here, with or without a claim of its own."""
+    kind = RecordKind.DATA if state.kind is RecordKind.NONE else state.kind
+    return replace(
+        state,
+        kind=kind,
+        size_bytes=size_bytes,
+        held=True,
+        claimed=state.claimed or claimed,
+        verified_at_s=now_s,
+    )
+
+
+def bury(state: RecordState, generation: int) -> RecordState:
+    """The state after a tombstone at `generation`; bytes go unless a recipe claims them."""
+    root = max(state.root, dead(generation))
+    if is_live(root):
+        return state
+    keeps_bytes = state.held and state.claimed
+    if keeps_bytes:
+        return replace(state, root=root)
+    if state.claimed:
+        return replace(state, root=root, held=False)
+    return RecordState(root=root)
+
+
+def next_generation(root: Root, floor: int, generation: int) -> int:
+    """Where a gateway retries a put at `generation` that was answered with `root` and `floor`."""
+    if is_live(root) and generation_of(root) > generation:
+        return generation_of(root)
+    return max(generation_of(root) + 1 if root != NO_ROOT else 1, floor + 1, generation + 1)

@@ -1,0 +1,197 @@
+"""Frames and envelopes of the node protocol: bytes on one side, values on the other.
+
+A frame is an 8-byte header (little-endian u32 envelope length, u32 payload length), a msgpack
+envelope and a raw payload.  Envelopes:
+
+    request  [id, op, deadline_ms, epochs, fields]     deadline_ms: how long the asker still waits
+    reply    [id, op, voter, sender, fields]           sender: nil when unchanged on this connection,
+                                                       else [life, [[node, life], ...]]
+    error    [id, 0, code, detail, facts]
+
+The only use of msgpack on the wire.  Nothing here reads a socket.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import msgpack
+
+from ring import control, messages
+from ring.errors import HoldfastError, InvalidDigest, PeerProtocol, Unsupported, error_class
+from ring.fields import flag, integer, items, row, text
+from ring.life import Life
+from ring.limits import ENVELOPE_BYTES_MAX, PAYLOAD_BYTES_MAX
+from ring.messages import Message, Reply, Request
+
+HEADER: Final = struct.Struct("<II")
+PROTOCOL_VERSION: Final = 1
+_ERROR_OP: Final = 0
+
+_MESSAGES: Final[tuple[type[Message], ...]] = (
+    messages.PutRecord,
+    messages.PutReply,
+    messages.GetRecord,
+    messages.RecordReply,
+    messages.StatRecords,
+    messages.StatesReply,
+    messages.ConfirmChunks,
+    messages.FlagsReply,
+    messages.BuryRecord,
+    messages.VerifyRecord,
+    messages.VerifyReply,
+    messages.ListRecords,
+    messages.PageReply,
+    messages.ListClaims,
+    messages.ClaimsReply,
+    control.Introduce,
+    control.IntroducedReply,
+    control.FetchLayouts,
+    control.TeachLayouts,
+    control.LayoutsReply,
+    control.GetFloors,
+    control.FloorsReply,
+    control.GetStatus,
+    control.StatusReply,
+)
+_by_op: Final = {message.op: message for message in _MESSAGES}
+assert len(_by_op) == len(_MESSAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEnvelope:
+    """A request with what every request carries."""
+
+    request_id: int
+    deadline_ms: int
+    epochs: tuple[int, ...]
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Which life answers, and which lives of others it knows."""
+
+    life: Life
+    peers: control.Lives
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEnvelope:
+    """A reply or an error; `sender` is None when unchanged on this connection."""
+
+    request_id: int
+    voter: bool
+    sender: Sender | None
+    outcome: Reply | HoldfastError
+
+
+def frame(envelope: bytes, payload_bytes: int = 0) -> bytes:
+    """Header and envelope; the payload follows on its own."""
+    assert len(envelope) <= ENVELOPE_BYTES_MAX, len(envelope)
+    assert payload_bytes <= PAYLOAD_BYTES_MAX, payload_bytes
+    return HEADER.pack(len(envelope), payload_bytes) + envelope
+
+
+def parse_header(header: bytes | bytearray | memoryview) -> tuple[int, int]:
+    """Envelope and payload length in bytes; raises PeerProtocol beyond the limits."""
+    envelope_bytes, payload_bytes = HEADER.unpack_from(header)
+    if not 0 < envelope_bytes <= ENVELOPE_BYTES_MAX or payload_bytes > PAYLOAD_BYTES_MAX:
+        raise PeerProtocol(f"frame of {envelope_bytes} + {payload_bytes} bytes is out of bounds")
+    return envelope_bytes, payload_bytes
+
+
+def pack(value: object) -> bytes:
+    """msgpack with the options of this protocol."""
+    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    return packed
+
+
+def unpack(data: bytes | bytearray | memoryview) -> object:
+    """Read one msgpack value; raises PeerProtocol."""
+    try:
+        value: object = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
+    except (ValueError, RecursionError, msgpack.UnpackException) as error:
+        raise PeerProtocol(f"envelope is not msgpack: {error}") from error
+    return value
+
+
+def encode_request(
+    request_id: int, request: Request, *, deadline_ms: int, epochs: tuple[int, ...]
+) -> bytes:
+    """The envelope of a request."""
+    return pack((request_id, request.op, deadline_ms, epochs, request.pack()))
+
+
+def decode_request(envelope: bytes | bytearray | memoryview) -> RequestEnvelope:
+    """Read a request.
+
+    Raises PeerProtocol when the envelope is broken (the connection is of no more use), and
+    RejectedRequest when only this request is.
+    """
+    request_id, op, deadline_ms, epochs, fields = row(unpack(envelope), 5)
+    number = integer(request_id)
+    kind = _by_op.get(integer(op))
+    if kind is None or not issubclass(kind, Request):
+        raise RejectedRequest(number, Unsupported(f"message {op!r} is not known to this release"))
+    try:
+        request = kind.parse(items(fields))
+    except (PeerProtocol, InvalidDigest) as error:
+        raise RejectedRequest(number, error) from error
+    known_epochs = tuple(integer(epoch) for epoch in items(epochs, 2))
+    return RequestEnvelope(number, integer(deadline_ms), known_epochs, request)
+
+
+class RejectedRequest(Exception):
+    """One request cannot be served; the connection goes on.  Not an error class of the wire."""
+
+    def __init__(self, request_id: int, error: HoldfastError) -> None:
+        super().__init__(str(error))
+        self.request_id = request_id
+        self.error = error
+
+
+def encode_reply(request_id: int, reply: Reply, *, voter: bool, sender: Sender | None) -> bytes:
+    """The envelope of a reply."""
+    packed = None
+    if sender is not None:
+        packed = (control.pack_life(sender.life), control.pack_lives(sender.peers))
+    return pack((request_id, reply.op, voter, packed, reply.pack()))
+
+
+def encode_error(request_id: int, error: HoldfastError) -> bytes:
+    """The envelope of an error."""
+    return pack((request_id, _ERROR_OP, error.code, error.detail[:4096], error.facts))
+
+
+def decode_reply(envelope: bytes | bytearray | memoryview) -> ReplyEnvelope:
+    """Read a reply or an error; raises PeerProtocol."""
+    fields = row(unpack(envelope), 5)
+    number, op = integer(fields[0]), integer(fields[1])
+    if op == _ERROR_OP:
+        return ReplyEnvelope(number, False, None, _decode_error(fields[2:]))
+    kind = _by_op.get(op)
+    if kind is None or not issubclass(kind, Reply):
+        raise PeerProtocol(f"reply {op} is not known to this release")
+    sender = None
+    if fields[3] is not None:
+        life, peers = row(fields[3], 2)
+        sender = Sender(control.parse_life(life), control.parse_lives(peers))
+    try:
+        reply = kind.parse(items(fields[4]))
+    except InvalidDigest as error:
+        raise PeerProtocol(f"reply {op}: {error}") from error
+    return ReplyEnvelope(number, flag(fields[2]), sender, reply)
+
+
+def _decode_error(fields: object) -> HoldfastError:
+    code, detail, facts = row(fields, 3)
+    if not isinstance(facts, dict):
+        raise PeerProtocol("error without facts")
+    values: dict[str, str | int | bytes] = {}
+    for name, value in facts.items():
+        if isinstance(name, str) and isinstance(value, str | int | bytes) and name != "detail":
+            values[name] = value
+    return error_class(text(code))(text(detail), **values)

@@ -1,0 +1,73 @@
+"""Which life of a node an answer comes from.
+
+A data directory that is wiped gets a higher incarnation; each start of a process raises the boot
+counter; the nonce tells two processes apart that started from the same (restored) directory.
+
+Rule: an answer counts only if no other counted answer knows of a later life of its sender.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NewType
+
+NodeId = NewType("NodeId", str)
+"""Stable name of a member: [a-z0-9][a-z0-9.-]{0,62}.  Not its address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """incarnation: from 1; boot: from 1; nonce: 64 random bits of the process."""
+
+    incarnation: int
+    boot: int
+    nonce: int
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """What is compared: nonces only tell equal pairs apart."""
+        return (self.incarnation, self.boot)
+
+    def superseded_by(self, known: Life) -> bool:
+        """Whether `known` shows that this life is over, or that its disk was rolled back."""
+        if self.pair == known.pair:
+            return self.nonce != known.nonce
+        return self.pair < known.pair
+
+
+class Knowledge:
+    """The latest life heard of each node, from the node itself or from a peer.
+
+    It only grows, and holds one entry per member that ever was.
+    """
+
+    __slots__ = ("_latest",)
+
+    def __init__(self, latest: Mapping[NodeId, Life] | None = None) -> None:
+        self._latest: dict[NodeId, Life] = dict(latest or {})
+
+    def learn(self, node: NodeId, life: Life) -> bool:
+        """Remember `life` if it is later; true when something was learnt."""
+        known = self._latest.get(node)
+        if known is life or (known is not None and life.pair <= known.pair):
+            return False
+        self._latest[node] = life
+        return True
+
+    def learn_all(self, lives: Iterable[tuple[NodeId, Life]]) -> bool:
+        """Remember each; true when something was learnt."""
+        return any([self.learn(node, life) for node, life in lives])
+
+    def counts(self, node: NodeId, life: Life) -> bool:
+        """Whether an answer of this life may still be counted."""
+        known = self._latest.get(node)
+        return known is None or known is life or not life.superseded_by(known)
+
+    def latest(self, node: NodeId) -> Life | None:
+        """The latest life heard of."""
+        return self._latest.get(node)
+
+    def items(self) -> list[tuple[NodeId, Life]]:
+        """Everything known, by node id."""
+        return sorted(self._latest.items())

@@ -1,0 +1,437 @@
+"""Everything that is said between processes, as values.
+
+A message packs itself into a tuple of msgpack primitives and parses itself back; bytes of a record
+travel beside it as the frame's payload and are no field.  Parsing checks types and bounds, since
+the peer may be another release or no Holdfast at all: what does not fit is `PeerProtocol`.
+
+Rules:
+1.  Numbers in `op` never change their meaning; an unknown one is answered with `Unsupported`.
+2.  Fields are only ever appended; a parser ignores more fields than it knows.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self, TypeVar
+
+from ring.admission import PutAnswer
+from ring.digest import Digest
+from ring.errors import PeerProtocol
+from ring.fields import Packed, flag, integer, items, octets, optional_digest, row
+from ring.life import Life, NodeId
+from ring.limits import GENERATION_MAX, KEYS_PER_REQUEST_MAX, LIST_ENTRIES_MAX
+from ring.record import RecordEntry, RecordKey, RecordKind, RecordState, Root
+
+
+class Message:
+    """Base of requests and replies."""
+
+    __slots__ = ()
+    op: ClassVar[int]
+
+    def pack(self) -> Packed:
+        """The fields as msgpack primitives."""
+        raise NotImplementedError
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """Read what `pack` wrote; raises PeerProtocol or InvalidDigest."""
+        raise NotImplementedError
+
+
+class Request(Message):
+    """What is asked of a node."""
+
+    __slots__ = ()
+
+
+class Reply(Message):
+    """What a node answers when it is no error."""
+
+    __slots__ = ()
+
+
+ReplyT = TypeVar("ReplyT", bound=Reply)
+
+
+def pack_state(state: RecordState) -> Packed:
+    """kind, size in bytes, root, flags (1 held, 2 claimed), verified-at second."""
+    flags = state.held | state.claimed << 1
+    return (int(state.kind), state.size_bytes, state.root, flags, state.verified_at_s)
+
+
+def parse_state(value: object) -> RecordState:
+    """Read `pack_state`."""
+    kind, size_bytes, root, flags, verified_at_s = row(value, 5)
+    bits = integer(flags, 3)
+    return RecordState(
+        RecordKind(integer(kind, max(RecordKind))),
+        integer(size_bytes),
+        Root(integer(root, 2 * GENERATION_MAX + 1)),
+        bool(bits & 1),
+        bool(bits & 2),
+        integer(verified_at_s),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PutRecord(Request):
+    """Keep the payload.
+
+    generation: of the live root to make; 0 for a chunk, which gets no root.
+    claimant: the large blob whose recipe names this chunk; None when it is not known yet.
+    size_bytes: of the blob; for kind DATA the payload's length.
+    """
+
+    op = 1
+    key: RecordKey
+    kind: RecordKind
+    size_bytes: int
+    generation: int
+    claimant: Digest | None
+
+    def pack(self) -> Packed:
+        """See Message."""
+        claimant = None if self.claimant is None else self.claimant.key
+        return (self.key.raw, int(self.kind), self.size_bytes, self.generation, claimant)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        key, kind, size_bytes, generation, claimant = row(fields, 5)
+        return cls(
+            RecordKey.from_raw(octets(key)),
+            RecordKind(integer(kind, max(RecordKind))),
+            integer(size_bytes),
+            integer(generation, GENERATION_MAX),
+            optional_digest(claimant),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PutReply(Reply):
+    """See PutAnswer: root afterwards, floor of the partition, whether a good copy was here."""
+
+    op = 2
+    answer: PutAnswer
+
+    def pack(self) -> Packed:
+        """See Message."""
+        return (self.answer.root, self.answer.floor, self.answer.had)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        root, floor, had = row(fields, 3)
+        return cls(
+            PutAnswer(
+                Root(integer(root, 2 * GENERATION_MAX + 1)),
+                integer(floor, GENERATION_MAX),
+                flag(had),
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GetRecord(Request):
+    """The state, and the value as payload when a copy is held and not known to be bad.
+
+    The node does not hash what the asker will verify.
+    """
+
+    op = 3
+    key: RecordKey
+
+    def pack(self) -> Packed:
+        """See Message."""
+        return (self.key.raw,)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        (key,) = row(fields, 1)
+        return cls(RecordKey.from_raw(octets(key)))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReply(Reply):
+    """A record's state; the payload is there exactly when it says held."""
+
+    op = 4
+    state: RecordState
+
+    def pack(self) -> Packed:
+        """See Message."""
+        return pack_state(self.state)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        return cls(parse_state(fields))
+
+
+@dataclass(frozen=True, slots=True)
+class StatRecords(Request):
+    """The states of several records, in order."""
+
+    op = 5
+    keys: tuple[RecordKey, ...]
+
+    def pack(self) -> Packed:
+        """See Message."""
+        return ([key.raw for key in self.keys],)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        (keys,) = row(fields, 1)
+        raws = items(keys, KEYS_PER_REQUEST_MAX)
+        return cls(tuple(RecordKey.from_raw(octets(raw)) for raw in raws))
+
+
+@dataclass(frozen=True, slots=True)
+class StatesReply(Reply):
+    """One state for each key asked about; None where this node may not vote."""
+
+    op = 6
+    states: tuple[RecordState | None, ...]
+
+    def pack(self) -> Packed:
+        """See Message."""
+        return ([None if state is None else pack_state(state) for state in self.states],)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        (states,) = row(fields, 1)
+        values = items(states, KEYS_PER_REQUEST_MAX)
+        return cls(tuple(None if value is None else parse_state(value) for value in values))
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmChunks(Request):
+    """Make sure that each chunk is here, not condemned, and claimed by `claimant`, durably."""
+
+    op = 7
+    claimant: Digest
+    chunks: tuple[Digest, ...]
+
+    def pack(self) -> Packed:
+        """See Message."""
+        return (self.claimant.key, [chunk.key for chunk in self.chunks])
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        claimant, chunks = row(fields, 2)
+        keys = items(chunks, KEYS_PER_REQUEST_MAX)
+        return cls(
+            Digest.from_key(octets(claimant)),
+            tuple(Digest.from_key(octets(key)) for key in keys),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsReply(Reply):
+    """One yes or no for each item asked about; a node that may not vote says no."""
+
+    op = 8
+    flags: tuple[bool, ...]
+
+    def pack(self) -> Packed:
+        """See Message."""
+        return (list(self.flags),)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        (flags,) = row(fields, 1)
+        return cls(tuple(flag(value) for value in items(flags, KEYS_PER_REQUEST_MAX)))
+
+
+@dataclass(frozen=True, slots=True)
+class BuryRecord(Request):
+    """Hold a tombstone at `generation`, whether or not there is a record; answers RecordReply."""
+
+    op = 9
+    key: RecordKey
+    generation: int
+
+    def pack(self) -> Packed:
+        """See Message."""
+        return (self.key.raw, self.generation)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        key, generation = row(fields, 2)
+        return cls(RecordKey.from_raw(octets(key)), integer(generation, GENERATION_MAX))
+
+
+class CopyVerdict(enum.IntEnum):
+    """What a node found when it hashed its own copy."""
+
+    ABSENT = 0
+    GOOD = 1
+    QUARANTINED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRecord(Request):
+    """Hash your copy now, and quarantine it if it is bad: what a gateway reports a bad copy with."""
+
+    op = 10
+    key: RecordKey
+
+    def pack(self) -> Packed:
+        """See Message."""
+        return (self.key.raw,)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        (key,) = row(fields, 1)
+        return cls(RecordKey.from_raw(octets(key)))
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReply(Reply):
+    """What was found."""
+
+    op = 11
+    verdict: CopyVerdict
+
+    def pack(self) -> Packed:
+        """See Message."""
+        return (int(self.verdict),)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        (verdict,) = row(fields, 1)
+        return cls(CopyVerdict(integer(verdict, max(CopyVerdict))))
+
+
+@dataclass(frozen=True, slots=True)
+class ListRecords(Request):
+    """Records in the order of their keys, from the first after `after`.
+
+    roots_only: records that have a root, live or dead (a client's listing); otherwise all of
+        them (a receiver's comparison, which asks for claims with ListClaims).
+    """
+
+    op = 12
+    after: RecordKey | None
+    limit: int
+    roots_only: bool
+
+    def pack(self) -> Packed:
+        """See Message."""
+        after = None if self.after is None else self.after.raw
+        return (after, self.limit, self.roots_only)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        after, limit, roots_only = row(fields, 3)
+        return cls(
+            None if after is None else RecordKey.from_raw(octets(after)),
+            integer(limit, LIST_ENTRIES_MAX),
+            flag(roots_only),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PageReply(Reply):
+    """Entries in key order; `done` when nothing follows the last of them."""
+
+    op = 13
+    entries: tuple[RecordEntry, ...]
+    done: bool
+
+    def pack(self) -> Packed:
+        """See Message."""
+        rows = [(entry.key.raw, pack_state(entry.state)) for entry in self.entries]
+        return (rows, self.done)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        entries, done = row(fields, 2)
+        return cls(tuple(map(_entry, items(entries, LIST_ENTRIES_MAX))), flag(done))
+
+
+def _entry(value: object) -> RecordEntry:
+    key, state = row(value, 2)
+    return RecordEntry(RecordKey.from_raw(octets(key)), parse_state(state))
+
+
+@dataclass(frozen=True, slots=True)
+class ListClaims(Request):
+    """The claimants of a chunk in digest order, from the first after `after`."""
+
+    op = 14
+    key: RecordKey
+    after: Digest | None
+    limit: int
+
+    def pack(self) -> Packed:
+        """See Message."""
+        after = None if self.after is None else self.after.key
+        return (self.key.raw, after, self.limit)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        key, after, limit = row(fields, 3)
+        return cls(
+            RecordKey.from_raw(octets(key)),
+            optional_digest(after),
+            integer(limit, LIST_ENTRIES_MAX),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsReply(Reply):
+    """Claimants in order; `done` when nothing follows."""
+
+    op = 15
+    claimants: tuple[Digest, ...]
+    done: bool
+
+    def pack(self) -> Packed:
+        """See Message."""
+        return ([claimant.key for claimant in self.claimants], self.done)
+
+    @classmethod
+    def parse(cls, fields: Sequence[object]) -> Self:
+        """See Message."""
+        claimants, done = row(fields, 2)
+        keys = items(claimants, LIST_ENTRIES_MAX)
+        return cls(tuple(Digest.from_key(octets(key)) for key in keys), flag(done))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply as it reaches the asker.
+
+    payload: a record's value, or None.
+    voter: whether the sender may vote on what was asked; otherwise it counts as silent.
+    peers: lives of others that the sender knows; None when nothing is new since its last answer.
+    """
+
+    node: NodeId
+    life: Life
+    voter: bool
+    reply: Reply
+    payload: bytes | bytearray | memoryview | None = None
+    peers: tuple[tuple[NodeId, Life], ...] | None = None
+
+
+def expect(answer: Answer, kind: type[ReplyT]) -> ReplyT:
+    """The reply, which must be of the kind that the request promises."""
+    if not isinstance(answer.reply, kind):
+        raise PeerProtocol(f"{answer.node} answered {type(answer.reply).__name__}")
+    return answer.reply

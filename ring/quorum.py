@@ -1,0 +1,90 @@
+"""Ack sets and covers: which sets of nodes are enough.
+
+For one partition in one layout, a `Group` lists N owners and the spares; both are *eligible*, and
+W = N // 2 + 1.
+
+-   An *ack set* is W eligible nodes, at least one of them an owner: it makes a write durable.
+-   A *cover* is a set that meets every possible ack set: all owners, or all eligible nodes but W-1.
+    Its silence about a record proves that nobody was ever told otherwise.
+
+Invariant (tested for every shape): a set is a cover exactly when no ack set avoids it.
+While two layouts live, a placement has a group for each and both must be satisfied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ring.life import NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Owners in table order and spares in table order, disjoint."""
+
+    owners: tuple[NodeId, ...]
+    spares: tuple[NodeId, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert self.owners
+        assert not set(self.owners) & set(self.spares)
+
+    @property
+    def eligible(self) -> tuple[NodeId, ...]:
+        """Owners, then spares."""
+        return self.owners + self.spares
+
+    @property
+    def write_quorum(self) -> int:
+        """W."""
+        return len(self.owners) // 2 + 1
+
+    def is_ack_set(self, nodes: Collection[NodeId]) -> bool:
+        """Whether a write that these nodes hold durably may be acknowledged."""
+        owners = sum(node in nodes for node in self.owners)
+        if not owners:
+            return False
+        return owners + sum(node in nodes for node in self.spares) >= self.write_quorum
+
+    def is_cover(self, nodes: Collection[NodeId]) -> bool:
+        """Whether every possible ack set has a member among these nodes."""
+        if all(node in nodes for node in self.owners):
+            return True
+        silent = sum(node not in nodes for node in self.eligible)
+        return silent < self.write_quorum
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a digest may be, in each live layout (one group, or two while a change is under way)."""
+
+    groups: tuple[Group, ...]
+
+    def __post_init__(self) -> None:
+        assert self.groups
+
+    @property
+    def owners(self) -> tuple[NodeId, ...]:
+        """Owners of any live layout, older layout first, each once."""
+        return tuple(dict.fromkeys(node for group in self.groups for node in group.owners))
+
+    @property
+    def spares(self) -> tuple[NodeId, ...]:
+        """Spares of any live layout that own in none."""
+        owners = self.owners
+        spares = dict.fromkeys(node for group in self.groups for node in group.spares)
+        return tuple(node for node in spares if node not in owners)
+
+    @property
+    def eligible(self) -> tuple[NodeId, ...]:
+        """Owners, then spares."""
+        return self.owners + self.spares
+
+    def is_ack_set(self, nodes: Collection[NodeId]) -> bool:
+        """Whether the nodes are an ack set in every live layout."""
+        return all(group.is_ack_set(nodes) for group in self.groups)
+
+    def is_cover(self, nodes: Collection[NodeId]) -> bool:
+        """Whether the nodes are a cover in every live layout."""
+        return all(group.is_cover(nodes) for group in self.groups)

@@ -1,0 +1,258 @@
+"""The only ways out of the machines: network, disk, wall clock, randomness, and the two stores.
+
+Each protocol has a production implementation and a simulated twin, and one conformance suite that
+both pass.  Elapsed time needs no seam: it is the event loop's, and the simulator brings its own
+loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ring.admission import PutAnswer
+from ring.digest import Algorithm, Buffer, Digest
+from ring.life import NodeId
+from ring.messages import Answer, CopyVerdict, Request
+from ring.record import RecordEntry, RecordKey, RecordKind, RecordState
+
+
+class Clock(Protocol):
+    """Wall-clock time, for people and for ages; no promise rests on it."""
+
+    def now_s(self) -> float:
+        """Seconds since 1970."""
+
+
+class Randomness(Protocol):
+    """Unpredictable in production, seeded in the simulator."""
+
+    def octets(self, count: int) -> bytes:
+        """`count` random bytes."""
+
+
+class Transport(Protocol):
+    """Calls to nodes."""
+
+    def call(
+        self,
+        node: NodeId,
+        request: Request,
+        payload: Buffer | None = None,
+        *,
+        epochs: tuple[int, ...],
+        timeout_s: float,
+        background: bool = False,
+    ) -> Awaitable[Answer]:
+        """Ask a node.
+
+        Raises the node's own error, Unreachable, DeadlineExceeded (the work may or may not have
+        been done), Busy (un-acknowledged bytes to that node are at their bound) or PeerProtocol.
+        `payload` must not change until the call is over.  `background` travels on a connection of
+        its own, so that client traffic never waits behind it.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What a directory entry is."""
+
+    size_bytes: int
+    is_directory: bool
+
+
+class File(Protocol):
+    """An open file.  Offsets and sizes in bytes."""
+
+    async def read(self, offset: int, size_bytes: int) -> bytes:
+        """Up to `size_bytes`; shorter only at the end of the file.  Raises StorageFault."""
+
+    def read_now(self, offset: int, size_bytes: int) -> bytes | None:
+        """As `read` when that needs no waiting, else None.  Never blocks."""
+
+    async def write(self, offset: int, data: Buffer) -> None:
+        """All of it; not durable before `sync`.  Raises DiskFull or StorageFault."""
+
+    async def sync(self) -> None:
+        """Make what was written durable (fdatasync).
+
+        Raises StorageFault; after that the content is unknown and the file must not be trusted or
+        synced again.
+        """
+
+    async def size_bytes(self) -> int:
+        """Length now."""
+
+    async def truncate(self, size_bytes: int) -> None:
+        """Cut or extend."""
+
+    async def close(self) -> None:
+        """Let go; idempotent."""
+
+
+class Disk(Protocol):
+    """One directory tree.  Paths are relative, `/`-separated, and stay below its root.
+
+    Absent files raise FileNotFoundError - the one OS error that has a meaning here; everything else
+    arrives as DiskFull or StorageFault.
+    """
+
+    async def open(self, path: str, *, create: bool = False) -> File:
+        """Open for reading and writing; `create` makes an absent file (not its directories)."""
+
+    async def read(self, path: str) -> bytes:
+        """The whole file."""
+
+    def read_now(self, path: str) -> bytes | None:
+        """As `read` when the file is small and that needs no waiting, else None.  Never blocks."""
+
+    async def publish(self, temporary: str, path: str, data: Buffer) -> None:
+        """Create `temporary` (must be new), write, fsync it, rename it to `path`.
+
+        Not durable before `sync_directory` of the parent.  On any error nothing is at `path` that
+        was not there before, and `temporary` is gone or will be swept.
+        """
+
+    async def rename(self, source: str, target: str) -> None:
+        """Replace `target`; durable after `sync_directory` of both parents."""
+
+    async def unlink(self, path: str) -> None:
+        """Remove a file; absent is fine."""
+
+    async def sync_directory(self, path: str) -> None:
+        """Make the entries of a directory durable."""
+
+    async def make_directories(self, path: str) -> None:
+        """Create a directory and its parents, durably."""
+
+    async def list_directory(self, path: str) -> list[str]:
+        """Names in order; an absent directory has none."""
+
+    async def info(self, path: str) -> FileInfo | None:
+        """What is at `path`, symbolic links not followed; None for nothing."""
+
+    async def free_bytes(self) -> int:
+        """Room left for more data."""
+
+
+class RecordStore(Protocol):
+    """Records of one node.  Every answer that says something is stored says it is durable.
+
+    put_root, put_chunk: the value is hashed first; DigestMismatch (or Corrupt for a recipe) stores
+        nothing.  A good copy that is here already is verified, a bad one replaced.
+    get: state and value; `value` is None unless the state says held.  The value is not hashed
+        here: whoever reads it verifies.  Never raises NotFound: absence is `ABSENT`.
+    Faults of the disk raise StorageFault or DiskFull, never an answer.
+    """
+
+    async def put_root(
+        self, key: RecordKey, kind: RecordKind, size_bytes: int, generation: int, value: Buffer
+    ) -> PutAnswer:
+        """A client's put at `generation`; may be refused (ring/admission.py)."""
+
+    async def put_chunk(self, key: RecordKey, claimant: Digest | None, value: Buffer) -> PutAnswer:
+        """Keep a chunk, with a claim when the claimant is known."""
+
+    async def get(self, key: RecordKey) -> tuple[RecordState, Buffer | None]:
+        """State and, when held, the value."""
+
+    async def stat(self, keys: Sequence[RecordKey]) -> list[RecordState]:
+        """States in order."""
+
+    async def confirm(self, claimant: Digest, chunks: Sequence[Digest]) -> list[bool]:
+        """Claim each chunk that is here; false for those that are not."""
+
+    async def bury(self, key: RecordKey, generation: int) -> RecordState:
+        """Hold a tombstone at `generation` at least; the state afterwards."""
+
+    async def verify(self, key: RecordKey) -> CopyVerdict:
+        """Hash the copy; quarantine it when it is bad."""
+
+    async def list(
+        self, after: RecordKey | None, limit: int, *, roots_only: bool
+    ) -> tuple[list[RecordEntry], bool]:
+        """At most `limit` entries after `after` in key order, and whether that was all."""
+
+    async def claims(
+        self, key: RecordKey, after: Digest | None, limit: int
+    ) -> tuple[list[Digest], bool]:
+        """At most `limit` claimants after `after` in order, and whether that was all."""
+
+    async def floors(self) -> dict[int, int]:
+        """Floors above 0 by partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStat:
+    """What is known of a blob without its bytes.
+
+    confirmed: W nodes, one an owner, answered; otherwise a delete may have been missed.
+    """
+
+    size_bytes: int
+    generation: int
+    confirmed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The outcome of a put."""
+
+    digest: Digest
+    size_bytes: int
+    created: bool
+
+
+class BlobReader(Protocol):
+    """An opened blob; iterating yields verified pieces, in order."""
+
+    stat: BlobStat
+
+    def __aiter__(self) -> AsyncIterator[Buffer]:
+        """Pieces of the span that was asked for; raises Unavailable or Corrupt before a wrong byte."""
+
+    async def close(self) -> None:
+        """Stop early; idempotent."""
+
+
+class BlobStore(Protocol):
+    """Immutable blobs by digest: what people want (the ferro-blob-store contract, and more).
+
+    put: DigestMismatch stores nothing; putting again is no error; durable before it returns.
+    get: the exact bytes, or NotFound, or another error; never wrong bytes.
+    contains: False only for what is known to be absent; doubt raises Unavailable.
+    delete: absent is fine.
+    """
+
+    async def put(self, digest: Digest, data: Buffer) -> Stored:
+        """Store `data`, which must hash to `digest`."""
+
+    async def put_stream(
+        self,
+        pieces: AsyncIterator[Buffer],
+        *,
+        digest: Digest | None = None,
+        algorithm: Algorithm = Algorithm.BLAKE3,
+    ) -> Stored:
+        """Store what the pieces add up to; memory stays bounded.  Without `digest` it is computed."""
+
+    async def get(self, digest: Digest) -> bytes:
+        """The whole blob."""
+
+    async def open(self, digest: Digest, start: int = 0, stop: int | None = None) -> BlobReader:
+        """Read bytes [start, stop) in verified pieces; RangeNotSatisfiable when start is beyond."""
+
+    async def stat(self, digest: Digest) -> BlobStat:
+        """Size and generation; raises NotFound."""
+
+    async def contains(self, digest: Digest) -> bool:
+        """Whether a get would find it."""
+
+    async def delete(self, digest: Digest) -> None:
+        """Forget it."""
+
+    async def list_page(
+        self, after: Digest | None, limit: int
+    ) -> tuple[list[tuple[Digest, int]], Digest | None]:
+        """At most `limit` pairs of digest and size in bytes, in wire order, and where to go on."""

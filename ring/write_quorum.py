@@ -1,0 +1,99 @@
+"""Decide one replicated write.  No sockets, no clock, no tasks.
+
+Rules:
+1.  Every way in which a write can succeed or fail is in this file.
+2.  The driver sends to what `next_targets` names, and reports each of them exactly once with
+    `acked` or `failed`; `late` may come before that.
+3.  Owners are sent to at once; one spare joins for each node that failed or is late.
+4.  Acks of a life that is over do not count (`superseded`); the node then counts as failed.
+
+Invariants: pending implies that something is in flight; committed never un-commits; failed implies
+that nothing in flight or untried could still complete an ack set.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from ring.life import NodeId
+from ring.quorum import Placement
+
+
+class Outcome(enum.Enum):
+    """How a plan stands."""
+
+    PENDING = "pending"
+    COMMITTED = "committed"
+    FAILED = "failed"
+
+
+class WriteQuorum:
+    """One write of one record at one generation."""
+
+    __slots__ = ("_committed", "_untried_owners", "_untried_spares", "acks", "failures",
+                 "in_flight", "late_nodes", "placement")
+
+    def __init__(self, placement: Placement) -> None:
+        self.placement = placement
+        self._untried_owners = list(placement.owners)
+        self._untried_spares = list(placement.spares)
+        self.in_flight: dict[NodeId, None] = {}
+        self.late_nodes: dict[NodeId, None] = {}
+        self.acks: dict[NodeId, None] = {}
+        self.failures: dict[NodeId, None] = {}
+        self._committed = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """Committed once an ack set answered; failed once none can."""
+        if self._committed:
+            return Outcome.COMMITTED
+        if self.placement.is_ack_set(self._hopeful()):
+            return Outcome.PENDING
+        return Outcome.FAILED
+
+    def next_targets(self) -> tuple[NodeId, ...]:
+        """Nodes to send to now; each is named once."""
+        if self.outcome is not Outcome.PENDING:
+            return ()
+        targets = self._untried_owners
+        self._untried_owners = []
+        wanted = len(self.failures) + len(self.late_nodes)
+        used = sum(node not in self._untried_spares for node in self.placement.spares)
+        while self._untried_spares and used < wanted:
+            targets.append(self._untried_spares.pop(0))
+            used += 1
+        self.in_flight.update(dict.fromkeys(targets))
+        return tuple(targets)
+
+    def acked(self, node: NodeId) -> None:
+        """The node holds the record durably at this write's generation."""
+        self._settle(node)
+        self.acks[node] = None
+        if self.placement.is_ack_set(self.acks):
+            self._committed = True
+
+    def failed(self, node: NodeId) -> None:
+        """The node refused, broke off, is a receiver, or did not answer in time."""
+        self._settle(node)
+        self.failures[node] = None
+
+    def late(self, node: NodeId) -> None:
+        """The node is slower than usual; a spare may join while it is waited for."""
+        if node in self.in_flight:
+            self.late_nodes[node] = None
+
+    def superseded(self, node: NodeId) -> None:
+        """A later life of a node that acked was heard of, before the write was committed."""
+        if not self._committed and node in self.acks:
+            del self.acks[node]
+            self.failures[node] = None
+
+    def _settle(self, node: NodeId) -> None:
+        assert node in self.in_flight, node
+        del self.in_flight[node]
+        self.late_nodes.pop(node, None)
+
+    def _hopeful(self) -> set[NodeId]:
+        untried = (*self._untried_owners, *self._untried_spares)
+        return {*self.acks, *self.in_flight, *untried}
