@@ -3,9 +3,9 @@
 A frame is an 8-byte header (little-endian u32 envelope length, u32 payload length), a msgpack
 envelope and a raw payload.  Envelopes:
 
-    request  [id, op, deadline_ms, epochs, fields]     deadline_ms: how long the asker still waits
-    reply    [id, op, voter, sender, fields]           sender: nil when unchanged on this connection,
-                                                       else [life, [[node, life], ...]]
+    request  [id, op, deadline_ms, epochs, fields]     deadline_ms: how long the asker waits
+    reply    [id, op, voter, sender, fields]           sender: nil when unchanged on this
+                                                       connection, else [life, [[node, life], ...]]
     error    [id, 0, code, detail, facts]
 
 The only use of msgpack on the wire.  Nothing here reads a socket.
@@ -104,7 +104,7 @@ def parse_header(header: bytes | bytearray | memoryview) -> tuple[int, int]:
 
 
 def pack(value: object) -> bytes:
-    """msgpack with the options of this protocol."""
+    """Packed with the options of this protocol."""
     packed: bytes = msgpack.packb(value, use_bin_type=True)
     return packed
 
@@ -190,8 +190,9 @@ def _decode_error(fields: object) -> HoldfastError:
     code, detail, facts = row(fields, 3)
     if not isinstance(facts, dict):
         raise PeerProtocol("error without facts")
-    values: dict[str, str | int | bytes] = {}
-    for name, value in facts.items():
-        if isinstance(name, str) and isinstance(value, str | int | bytes) and name != "detail":
-            values[name] = value
+    values: dict[str, str | int | bytes] = {
+        name: value
+        for name, value in facts.items()
+        if isinstance(name, str) and isinstance(value, str | int | bytes) and name != "detail"
+    }
     return error_class(text(code))(text(detail), **values)

@@ -45,7 +45,9 @@ class MissingSeparator(InvalidDigest, code="missing_separator", status=400, retr
     """There is no `:` between algorithm and hex."""
 
 
-class UnsupportedAlgorithm(InvalidDigest, code="unsupported_algorithm", status=400, retryable=False):
+class UnsupportedAlgorithm(
+    InvalidDigest, code="unsupported_algorithm", status=400, retryable=False
+):
     """The text before the first `:` names no algorithm that is served here."""
 
 

@@ -15,9 +15,11 @@ from typing import Final
 from ring.digest import Digest
 from ring.errors import BadRequest
 from ring.life import NodeId
-from ring.limits import MEMBERS_MAX, PARTITIONS, REPLICAS_MAX, SPARES_MAX
+from ring.limits import LAYOUTS_LIVE_MAX, MEMBERS_MAX, PARTITIONS, REPLICAS_MAX, SPARES_MAX
 from ring.quorum import Group, Placement
 
+ZONE_CHARACTERS_MAX: Final = 64
+_PORTS: Final = 1 << 16
 _NODE_ID: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
@@ -46,10 +48,10 @@ class Member:
         if not _NODE_ID.fullmatch(self.node):
             raise BadRequest(f"node id {self.node!r} is not [a-z0-9][a-z0-9.-]{{0,62}}")
         match = _ADDRESS.fullmatch(self.address)
-        if match is None or not 0 < int(match[2]) < 65536:
+        if match is None or not 0 < int(match[2]) < _PORTS:
             raise BadRequest(f"address {self.address!r} of {self.node} is not host:port")
-        if not self.zone or len(self.zone) > 64:
-            raise BadRequest(f"zone of {self.node} must have 1 to 64 characters")
+        if not self.zone or len(self.zone) > ZONE_CHARACTERS_MAX:
+            raise BadRequest(f"zone of {self.node} must have 1 to {ZONE_CHARACTERS_MAX} characters")
         if not 0 < self.capacity < 1 << 32:
             raise BadRequest(f"capacity of {self.node} must be positive")
 
@@ -110,7 +112,7 @@ class LiveLayouts:
     __slots__ = ("_placements", "epochs", "layouts")
 
     def __init__(self, layouts: tuple[Layout, ...]) -> None:
-        assert 1 <= len(layouts) <= 2
+        assert 1 <= len(layouts) <= LAYOUTS_LIVE_MAX
         assert len({layout.cluster_id for layout in layouts}) == 1
         self.layouts = layouts
         self.epochs = tuple(layout.epoch for layout in layouts)

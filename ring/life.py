@@ -57,7 +57,10 @@ class Knowledge:
 
     def learn_all(self, lives: Iterable[tuple[NodeId, Life]]) -> bool:
         """Remember each; true when something was learnt."""
-        return any([self.learn(node, life) for node, life in lives])
+        learnt = False
+        for node, life in lives:
+            learnt = self.learn(node, life) or learnt
+        return learnt
 
     def counts(self, node: NodeId, life: Life) -> bool:
         """Whether an answer of this life may still be counted."""

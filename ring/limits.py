@@ -27,6 +27,7 @@ PARTITIONS: Final = 1 << PARTITION_BITS
 REPLICAS_MAX: Final = 7
 SPARES_MAX: Final = 2
 MEMBERS_MAX: Final = 256
+LAYOUTS_LIVE_MAX: Final = 2
 
 # Frames of the node protocol.
 ENVELOPE_BYTES_MAX: Final = 1 * MIB
@@ -35,7 +36,7 @@ PAYLOAD_SMALL_BYTES_MAX: Final = 64 * KIB  # larger ones travel on the bulk conn
 KEYS_PER_REQUEST_MAX: Final = 4_096
 LIST_ENTRIES_MAX: Final = 1_000
 
-# A generation counts deletes of one digest; 2^48 of them never happen, so a larger one is an attack.
+# A generation counts deletes of one digest; 2^48 never happen, so a larger one is an attack.
 GENERATION_MAX: Final = 1 << 48
 
 DIGEST_KEY_BYTES_MAX: Final = 66  # space byte, algorithm byte, 64 raw bytes

@@ -280,7 +280,7 @@ class CopyVerdict(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class VerifyRecord(Request):
-    """Hash your copy now, and quarantine it if it is bad: what a gateway reports a bad copy with."""
+    """Hash your copy now and quarantine a bad one: how a gateway reports what it was sent."""
 
     op = 10
     key: RecordKey

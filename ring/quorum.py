@@ -57,7 +57,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a digest may be, in each live layout (one group, or two while a change is under way)."""
+    """Where a digest may be: a group for each live layout (two while a change is under way)."""
 
     groups: tuple[Group, ...]
 

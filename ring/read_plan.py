@@ -87,8 +87,10 @@ class ReadPlan:
         holder = next(iter(self._free_holders()), None) if self._wants_a_source() else None
         if holder is not None:
             asks.append(self._ask_for_copy(holder))
-        for node in self._evidence_targets():
-            asks.append(self._ask_for_copy(node) if self._wants_a_source() else (node, False))
+        asks.extend(
+            self._ask_for_copy(node) if self._wants_a_source() else (node, False)
+            for node in self._evidence_targets()
+        )
         if self._wants_a_source():
             source = self._next_source()
             if source is not None:
@@ -139,7 +141,7 @@ class ReadPlan:
         return self._cover.placement.is_ack_set(hopeful)
 
     def _evidence_targets(self) -> tuple[NodeId, ...]:
-        """More nodes for the generation, unless the answers already are an ack set of a live one."""
+        """More nodes for the generation, unless an ack set has answered and it is live."""
         cover = self._cover
         if not is_live(cover.newest):
             return cover.next_targets()

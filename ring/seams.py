@@ -169,7 +169,7 @@ class RecordStore(Protocol):
     async def verify(self, key: RecordKey) -> CopyVerdict:
         """Hash the copy; quarantine it when it is bad."""
 
-    async def list(
+    async def page(
         self, after: RecordKey | None, limit: int, *, roots_only: bool
     ) -> tuple[list[RecordEntry], bool]:
         """At most `limit` entries after `after` in key order, and whether that was all."""
@@ -210,7 +210,7 @@ class BlobReader(Protocol):
     stat: BlobStat
 
     def __aiter__(self) -> AsyncIterator[Buffer]:
-        """Pieces of the span that was asked for; raises Unavailable or Corrupt before a wrong byte."""
+        """Pieces of the span asked for; raises Unavailable or Corrupt before a wrong byte."""
 
     async def close(self) -> None:
         """Stop early; idempotent."""
@@ -235,7 +235,7 @@ class BlobStore(Protocol):
         digest: Digest | None = None,
         algorithm: Algorithm = Algorithm.BLAKE3,
     ) -> Stored:
-        """Store what the pieces add up to; memory stays bounded.  Without `digest` it is computed."""
+        """Store what the pieces add up to, in bounded memory; `digest` is computed when absent."""
 
     async def get(self, digest: Digest) -> bytes:
         """The whole blob."""
