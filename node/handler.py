@@ -1,0 +1,44 @@
+"""What a server needs of a node: requests in, responses out, no socket on either side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ring.codec import Sender
+from ring.digest import Buffer
+from ring.messages import Reply, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks: the name it proved the cluster secret under, and the layouts it knows.
+
+    name: node id of a peer, or "gateway".  epochs: of the live layouts, rising.
+    """
+
+    name: str
+    is_peer: bool
+    epochs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A reply, the value that travels beside it, and whether the node may vote on the question."""
+
+    reply: Reply
+    payload: Buffer | None = None
+    voter: bool = True
+
+
+class RequestHandler(Protocol):
+    """A node without sockets."""
+
+    def sender(self) -> Sender:
+        """The node's life and the lives it knows of; another object whenever that changed."""
+
+    def handle_now(self, request: Request, asker: Asker) -> Response | None:
+        """The response if it needs no waiting, else None; raises HoldfastError."""
+
+    async def handle(self, request: Request, payload: Buffer | None, asker: Asker) -> Response:
+        """The response; raises HoldfastError."""
