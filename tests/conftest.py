@@ -1,4 +1,4 @@
-"""What many tests share: little, asked for by name, nothing automatic."""
+"""What all tests share: the settings of hypothesis. Fixtures stand beside those who ask."""
 
 from __future__ import annotations
 

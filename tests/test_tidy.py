@@ -7,13 +7,13 @@ over samples that it must let pass.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
-from tests.tidy import allowed, rules
+from tests.tidy import allowed, graph, rules
 
 ROOT = Path(__file__).parent.parent
 TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".sh", ".cfg", ".conf", ".json", ""}
@@ -55,6 +55,8 @@ BAD = [
     (rules.no_patching, "tests/a.py", "from unittest import mock"),
     (rules.no_patching, "tests/a.py", "from unittest.mock import patch"),
     (rules.no_patching, "tests/a.py", "def test(monkeypatch):\n    monkeypatch.setattr(a, 'b', 1)"),
+    (rules.set_order, "node/a.py", "for a in set(b): pass"),
+    (rules.set_order, "node/a.py", "c = [a for a in {b for b in d}]"),
     (rules.sizes, "bench/a.py", "\n" * 401),
     (rules.sizes, "tests/a.py", "def f():\n" + "    f()\n" * 60),
     (rules.sizes, "node/a.py", "class A:\n  async def f():\n   '''Doc.'''\n" + "   f()\n" * 60),
@@ -91,6 +93,7 @@ GOOD = [
     (rules.seams, "node/a.py", "import asyncio\nasyncio.wait_for(f(), 1)"),
     (rules.seams, "tests/a.py", "import time\ntime.sleep(1)"),
     (rules.no_patching, "tests/a.py", "def test(monkeypatch):\n    monkeypatch.setenv('A', 'b')"),
+    (rules.set_order, "node/a.py", "for a in sorted({*b, *c}): pass"),
     (rules.sizes, "bench/a.py", "\n" * 400),
     (rules.sizes, "tests/a.py", "def f():\n    '''Doc.'''\n" + "    f()\n" * 59),
     (rules.module_names, "node/posix_disk.py", ""),
@@ -148,15 +151,61 @@ def test_every_seam_is_guarded_by_a_sample() -> None:
     assert not unguarded
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    faults = list(graph.cycles(TREE))
+
+    assert not faults, "\n".join(faults)
+
+
+def test_a_circle_of_imports_is_found() -> None:
+    files = {
+        "node/__init__.py": "",
+        "node/a.py": "from node.b import B",
+        "node/b.py": "def f():\n    from . import c",
+        "node/c.py": "import node.a\nimport os",
+        "node/d.py": "from node import a",
+    }
+
+    assert list(graph.cycles(files)) == ["node.a -> node.b -> node.c -> node.a"]
+
+
+def test_the_product_stands_on_the_libraries_that_it_declares() -> None:
+    project = tomllib.loads(TREE["pyproject.toml"])["project"]
+
+    faults = list(graph.libraries(TREE, project["dependencies"]))
+
+    assert not faults, "\n".join(faults)
+
+
+def test_a_library_too_many_or_too_few_is_found() -> None:
+    files = {
+        "node/a.py": "import os\nimport msgpack\nfrom yarl import URL",
+        "bench/a.py": "import httpx",
+    }
+
+    assert list(graph.libraries(files, ["msgpack>=1,<2", "prometheus-client>=0.2"])) == [
+        "node/a.py:3: yarl is not among the dependencies",
+        "pyproject.toml: nothing in the product imports prometheus_client",
+    ]
+
+
 def test_the_tree_was_read() -> None:
     for package in allowed.PACKAGES:
         assert f"{package}/__init__.py" in TREE
     assert {"Makefile", ".ci/run", "CHANGELOG.md", "tests/test_tidy.py"} <= TREE.keys()
 
 
-def test_every_exception_names_files_that_exist() -> None:
-    patterns = {pattern for ban in allowed.BANS for pattern in ban.only_in}
+def test_every_exception_is_needed_by_a_file() -> None:
+    faults = list(graph.needless(TREE))
 
-    stale = [p for p in sorted(patterns) if not any(fnmatch(path, p) for path in TREE)]
+    assert not faults, "\n".join(faults)
 
-    assert not stale
+
+def test_a_needless_exception_is_found() -> None:
+    files = {"node/host.py": "import time", "node/posix_disk.py": "open('a')"}
+
+    faults = list(graph.needless(files))
+
+    assert not [fault for fault in faults if fault.startswith("node/host.py: uses no time")]
+    assert [fault for fault in faults if fault.startswith("node/host.py: uses no random")]
+    assert [fault for fault in faults if fault.startswith("node/posix_disk.py: uses no threading")]

@@ -38,10 +38,10 @@ def parses(path: str, source: str) -> Iterator[str]:
 
 def arrows(path: str, source: str) -> Iterator[str]:
     """Installed packages import along the line holdfast -> gateway -> node.client -> ring."""
-    package = _package(path)
+    package = package_of(path)
     if package is None:
         return
-    for found in imports(path, _tree(source)):
+    for found in imports(path, tree_of(source)):
         name = found.name
         if name.dotted.split(".")[0] not in allowed.FIRST_PARTY:
             continue
@@ -51,9 +51,9 @@ def arrows(path: str, source: str) -> Iterator[str]:
 
 def ring_is_pure(path: str, source: str) -> Iterator[str]:
     """`ring` imports nothing that could do I/O, read a clock, draw randomness or log."""
-    if _package(path) != "ring":
+    if package_of(path) != "ring":
         return
-    for found in imports(path, _tree(source)):
+    for found in imports(path, tree_of(source)):
         name = found.name
         if not any(is_below(name.dotted, top) for top in (*allowed.RING_MAY_IMPORT, "ring")):
             yield f"{path}:{name.line}: ring is pure and must not import {name.dotted}"
@@ -61,9 +61,9 @@ def ring_is_pure(path: str, source: str) -> Iterator[str]:
 
 def seams(path: str, source: str) -> Iterator[str]:
     """Clock, randomness, threads, disk and processes are touched in their seam files only."""
-    if _package(path) is None:
+    if package_of(path) is None:
         return
-    names = list(references(path, _tree(source)))
+    names = list(references(path, tree_of(source)))
     for ban in allowed.BANS:
         if any(fnmatch(path, pattern) for pattern in ban.only_in):
             continue
@@ -77,9 +77,26 @@ def no_patching(path: str, source: str) -> Iterator[str]:
     """Tests use fakes that pass the real thing's suite, never mocks or patches."""
     if not path.endswith(".py"):
         return
-    for name in references(path, _tree(source)):
+    for name in references(path, tree_of(source)):
         if is_below(name.dotted, "unittest.mock") or name.dotted == "*.setattr":
             yield f"{path}:{name.line}: {name.dotted} patches; write a fake behind a seam"
+
+
+def set_order(path: str, source: str) -> Iterator[str]:
+    """No loop of the packages walks a set as it comes: its order differs between processes."""
+    if package_of(path) is None:
+        return
+    for node in ast.walk(tree_of(source)):
+        if isinstance(node, ast.For | ast.AsyncFor):
+            walked = [node.iter]
+        elif isinstance(node, ast.ListComp | ast.DictComp):
+            walked = [part.iter for part in node.generators]
+        else:
+            continue
+        for iterated in walked:
+            match iterated:
+                case ast.Set() | ast.SetComp() | ast.Call(func=ast.Name(id="set" | "frozenset")):
+                    yield f"{path}:{iterated.lineno}: a loop over a set has no order; sort it"
 
 
 def sizes(path: str, source: str) -> Iterator[str]:
@@ -89,7 +106,7 @@ def sizes(path: str, source: str) -> Iterator[str]:
     lines = len(source.splitlines())
     if lines > allowed.FILE_LINES_MAX:
         yield f"{path}: {lines} lines, at most {allowed.FILE_LINES_MAX}"
-    for node in ast.walk(_tree(source)):
+    for node in ast.walk(tree_of(source)):
         if isinstance(node, _FUNCTIONS):
             lines = _span(node) - (_span(node.body[0]) if ast.get_docstring(node) else 0)
             if lines > allowed.FUNCTION_LINES_MAX:
@@ -111,9 +128,9 @@ def module_names(path: str, source: str) -> Iterator[str]:
 
 def docstrings(path: str, source: str) -> Iterator[str]:
     """Every public module, class and function of the packages says what it is."""
-    if _package(path) is None:
+    if package_of(path) is None:
         return
-    tree = _tree(source)
+    tree = tree_of(source)
     for node in (tree, *tree.body):
         if not isinstance(node, _DOCUMENTED) or ast.get_docstring(node):
             continue
@@ -124,7 +141,7 @@ def docstrings(path: str, source: str) -> Iterator[str]:
 
 def suppressions(path: str, source: str) -> Iterator[str]:
     """Whoever silences a tool names the code and says why, on that line."""
-    if not path.endswith(".py") or not _tree(source).body:
+    if not path.endswith(".py") or not tree_of(source).body:
         return
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         match = _SUPPRESSION.search(token.string) if token.type == tokenize.COMMENT else None
@@ -162,6 +179,7 @@ RULES: tuple[Rule, ...] = (
     ring_is_pure,
     seams,
     no_patching,
+    set_order,
     sizes,
     module_names,
     docstrings,
@@ -172,7 +190,7 @@ RULES: tuple[Rule, ...] = (
 
 
 @lru_cache(maxsize=1024)
-def _tree(source: str) -> ast.Module:
+def tree_of(source: str) -> ast.Module:
     """The syntax tree; an empty one where `parses` has something to say."""
     try:
         return ast.parse(source)
@@ -180,7 +198,7 @@ def _tree(source: str) -> ast.Module:
         return ast.Module(body=[], type_ignores=[])
 
 
-def _package(path: str) -> str | None:
+def package_of(path: str) -> str | None:
     """The installed package that a Python file belongs to; None for tests, bench and the rest."""
     top = PurePosixPath(path).parts[0]
     return top if path.endswith(".py") and top in allowed.PACKAGES else None
