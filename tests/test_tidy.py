@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tidy import allowed, graph, rules
+from tests.tidy import allowed, docs, graph, rules
 
 ROOT = Path(__file__).parent.parent
 NOT_OURS = {"build", "dist", "holdfast-data", "out", "__pycache__"}
@@ -63,9 +63,6 @@ BAD = [
     (rules.module_names, "node/utils.py", ""),
     (rules.module_names, "ring/common/digest.py", ""),
     (rules.module_names, "tests/_helpers.py", ""),
-    (rules.docstrings, "node/a.py", "A = 1"),
-    (rules.docstrings, "node/a.py", "'''Doc.'''\nclass A: pass"),
-    (rules.docstrings, "node/a.py", "'''Doc.'''\nasync def f(): pass"),
     (rules.suppressions, "node/a.py", "import os  # noqa"),
     (rules.suppressions, "node/a.py", "import os  # noqa: F401"),
     (rules.suppressions, "node/a.py", "import os  # type: ignore[import]"),
@@ -97,8 +94,6 @@ GOOD = [
     (rules.sizes, "bench/a.py", "\n" * 400),
     (rules.sizes, "tests/a.py", "def f():\n    '''Doc.'''\n" + "    f()\n" * 59),
     (rules.module_names, "node/posix_disk.py", ""),
-    (rules.docstrings, "node/a.py", "'''Doc.'''\ndef _f(): pass\nclass A:\n    '''Doc.'''"),
-    (rules.docstrings, "tests/a.py", "def test_a(): pass"),
     (rules.suppressions, "node/a.py", "x = y  # noqa: F401, E501 - a name that users import"),
     (rules.suppressions, "node/a.py", "x = y  # type: ignore[import]  # ships no types"),
     (rules.words, "README.md", "the networks are in network/"),
@@ -187,6 +182,25 @@ def test_a_library_too_many_or_too_few_is_found() -> None:
     assert list(graph.libraries(files, ["msgpack>=1,<2", "prometheus-client>=0.2"])) == [
         "node/a.py:3: yarl is not among the dependencies",
         "pyproject.toml: nothing in the product imports prometheus_client",
+    ]
+
+
+def test_what_is_public_has_a_docstring() -> None:
+    faults = list(docs.docstrings(TREE))
+
+    assert not faults, "\n".join(faults)
+
+
+def test_a_missing_docstring_is_found() -> None:
+    seam = "class C(Protocol):\n '''Doc.'''\n def now(self):\n  '''Doc.'''\n def tick(self): ..."
+    host = "'''Doc.'''\nclass Host:\n def now(self): ...\n def _f(self): ...\ndef f(): ..."
+    files = {"ring/seams.py": seam, "node/host.py": host, "tests/a.py": "def f(): ..."}
+
+    assert list(docs.docstrings(files)) == [
+        "ring/seams.py:1: the module has no docstring",
+        "ring/seams.py:5: C.tick has no docstring",
+        "node/host.py:2: Host has no docstring",
+        "node/host.py:5: f has no docstring",
     ]
 
 

@@ -20,8 +20,7 @@ from tests.tidy.names import imports, is_below, references
 
 Rule = Callable[[str, str], Iterator[str]]
 
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-_DOCUMENTED = (ast.Module, ast.ClassDef, *_FUNCTIONS)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SUPPRESSION = re.compile(r"#\s*(noqa|type:\s*ignore)(?P<rest>.*)")
 _EXPLAINED = re.compile(r"(:\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*|\[[a-z0-9, -]+\])\s+\W*\s*\w+\W+\w+")
 
@@ -107,7 +106,7 @@ def sizes(path: str, source: str) -> Iterator[str]:
     if lines > allowed.FILE_LINES_MAX:
         yield f"{path}: {lines} lines, at most {allowed.FILE_LINES_MAX}"
     for node in ast.walk(tree_of(source)):
-        if isinstance(node, _FUNCTIONS):
+        if isinstance(node, FUNCTIONS):
             lines = _span(node) - (_span(node.body[0]) if ast.get_docstring(node) else 0)
             if lines > allowed.FUNCTION_LINES_MAX:
                 yield (
@@ -124,19 +123,6 @@ def module_names(path: str, source: str) -> Iterator[str]:
     for part in PurePosixPath(path).with_suffix("").parts:
         if part.strip("_") in allowed.BANNED_MODULES:
             yield f"{path}: a module must not be called {part}; name the one thing inside it"
-
-
-def docstrings(path: str, source: str) -> Iterator[str]:
-    """Every public module, class and function of the packages says what it is."""
-    if package_of(path) is None:
-        return
-    tree = tree_of(source)
-    for node in (tree, *tree.body):
-        if not isinstance(node, _DOCUMENTED) or ast.get_docstring(node):
-            continue
-        name = "the module" if isinstance(node, ast.Module) else node.name
-        if not name.startswith("_"):
-            yield f"{path}:{getattr(node, 'lineno', 1)}: {name} has no docstring"
 
 
 def suppressions(path: str, source: str) -> Iterator[str]:
@@ -182,7 +168,6 @@ RULES: tuple[Rule, ...] = (
     set_order,
     sizes,
     module_names,
-    docstrings,
     suppressions,
     words,
     one_title,
