@@ -7,7 +7,6 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 VENV := .venv
