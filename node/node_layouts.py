@@ -1,0 +1,55 @@
+"""The layouts that a node lives by: loaded or made at start, replaced by newer ones it is taught."""
+
+from __future__ import annotations
+
+from node.handler import Asker
+from node.marker import NodeFiles
+from ring.codec import pack
+from ring.control import pack_layout
+from ring.errors import LayoutUnknown, NotAdmitted, WrongEpoch
+from ring.layout import Layout, LiveLayouts
+
+
+def _age(epochs: tuple[int, ...]) -> tuple[int, int]:
+    """Orders sets of live layouts: (1,) < (1, 2) < (2,)."""
+    return (epochs[-1], epochs[0])
+
+
+class NodeLayouts:
+    """The live layouts.  They only ever move forward."""
+
+    def __init__(self, first: Layout) -> None:
+        self.live = LiveLayouts((first,))
+
+    async def load(self, files: NodeFiles) -> None:
+        """Take what was stored; raises NotAdmitted when it is another cluster's."""
+        stored = await files.layouts()
+        if not stored:
+            return
+        if stored[0].cluster_id != self.live.cluster_id:
+            raise NotAdmitted(
+                f"the data directory knows cluster {stored[0].cluster_id}, the configuration "
+                f"describes {self.live.cluster_id}: member list, replicas or seed differ"
+            )
+        self.live = LiveLayouts(stored)
+
+    async def learn(self, layouts: tuple[Layout, ...], files: NodeFiles) -> None:
+        """Adopt newer layouts, durably first; older ones are ignored."""
+        if layouts[0].cluster_id != self.live.cluster_id:
+            raise NotAdmitted(f"layouts of cluster {layouts[0].cluster_id} are not ours")
+        taught = LiveLayouts(layouts)
+        if _age(taught.epochs) > _age(self.live.epochs):
+            await files.write_layouts(layouts)
+            self.live = taught
+
+    def check(self, asker: Asker) -> None:
+        """Raise WrongEpoch or LayoutUnknown unless the asker lives by the same layouts."""
+        if asker.epochs == self.live.epochs:
+            return
+        if not asker.epochs or _age(asker.epochs) < _age(self.live.epochs):
+            packed = pack([pack_layout(layout) for layout in self.live.layouts])
+            raise WrongEpoch(
+                f"you live by layouts {asker.epochs}, this node by {self.live.epochs}",
+                layouts=packed,
+            )
+        raise LayoutUnknown(f"this node lives by layouts {self.live.epochs}, teach it yours")

@@ -1,0 +1,241 @@
+"""A node without sockets: every request it serves, behind one `handle`.
+
+Rules:
+1.  Nothing about records is said before the data directory is admitted (node/membership.py), and
+    every answer says whether this node may vote on the partition it is about.
+2.  Requests about records must come from the same live layouts; control messages come from anybody.
+3.  A receiver stores and reports its states as a non-voter; bytes are served by voters only.
+4.  `handle_now` answers hot reads on the spot; it never waits and never blocks.
+
+What runs in the background (introductions, rejoin) belongs to `run`, which the process awaits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from node.handler import Asker, Response
+from node.local_store import LocalRecordStore
+from node.marker import NodeFiles
+from node.membership import Membership
+from node.node_layouts import NodeLayouts
+from node.rejoin import Rejoin
+from ring import control, messages
+from ring.codec import Sender
+from ring.digest import Buffer, Digest
+from ring.errors import BadRequest, NotAdmitted, Unsupported
+from ring.layout import Layout
+from ring.life import NodeId
+from ring.messages import Request
+from ring.record import RecordKey, RecordKind
+from ring.seams import Disk, Randomness, Transport
+
+StoreOpener = Callable[[], Awaitable[LocalRecordStore]]
+_CONTROL: Final = (
+    control.Introduce,
+    control.FetchLayouts,
+    control.TeachLayouts,
+    control.GetStatus,
+)
+
+
+class NodeService:
+    """One node.  `await start()`, then serve requests while `run()` runs, then `stop()`.
+
+    disk: the data directory.  open_store: opens the record store on it; called once the directory
+    is admitted.  transport: reaches the peers.  accept_blank: an empty directory of a node that
+    peers remember may be filled again without an operator.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        first_layout: Layout,
+        disk: Disk,
+        open_store: StoreOpener,
+        transport: Transport,
+        randomness: Randomness,
+        accept_blank: bool,
+    ) -> None:
+        self._files = NodeFiles(disk, randomness)
+        self._disk = disk
+        self._transport = transport
+        self.layouts = NodeLayouts(first_layout)
+        self.membership = Membership(
+            node=node,
+            layouts=self.layouts,
+            files=self._files,
+            transport=transport,
+            randomness=randomness,
+            accept_blank=accept_blank,
+        )
+        self._open_store = open_store
+        self._store: LocalRecordStore | None = None
+        self.counters: Counter[str] = Counter()
+
+    async def start(self) -> None:
+        """Read the data directory; raises NotAdmitted, Corrupt or StorageFault."""
+        await self.membership.load()
+        if self.membership.marker is not None:
+            self._store = await self._open_store()
+
+    async def run(self) -> None:
+        """Everything in the background: become admitted, introduce, rejoin; until cancelled."""
+        await self.membership.wait_until_admitted(self._admitted)
+        assert self._store is not None
+        rejoin = Rejoin(self.membership, self._store, self._transport)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.membership.heartbeat())
+            group.create_task(rejoin.run())
+
+    async def stop(self) -> None:
+        """Close the store; `run` must be over."""
+        if self._store is not None:
+            await self._store.close()
+
+    def sender(self) -> Sender:
+        """See RequestHandler."""
+        return self.membership.sender()
+
+    def handle_now(self, request: Request, asker: Asker) -> Response | None:
+        """See RequestHandler."""
+        store = self._store
+        if store is None or not isinstance(request, messages.GetRecord | messages.StatRecords):
+            return None
+        self._check(asker)
+        if isinstance(request, messages.GetRecord):
+            key = request.key
+            found = store.get_now(key)
+            if found is None:
+                return None
+            self.counters["get_total"] += 1
+            return self._record(key, *found)
+        states = store.stat_now(request.keys)
+        return None if states is None else self._states(request.keys, states)
+
+    async def handle(self, request: Request, payload: Buffer | None, asker: Asker) -> Response:
+        """See RequestHandler."""
+        if isinstance(request, _CONTROL):
+            return await self._handle_control(request)
+        self._check(asker)
+        assert self._store is not None
+        match request:
+            case messages.PutRecord():
+                return await self._put(self._store, request, payload)
+            case messages.GetRecord(key):
+                self.counters["get_total"] += 1
+                return self._record(key, *await self._store.get(key))
+            case messages.StatRecords(keys):
+                return self._states(keys, await self._store.stat(keys))
+            case messages.ConfirmChunks(claimant, chunks):
+                return await self._confirm(self._store, claimant, chunks)
+            case messages.BuryRecord(key, generation):
+                self.counters["bury_total"] += 1
+                state = await self._store.bury(key, generation)
+                return Response(messages.RecordReply(state), None, self._votes(key.digest))
+            case messages.VerifyRecord(key):
+                return await self._verify(self._store, key)
+            case messages.ListRecords() | messages.ListClaims() | control.GetFloors():
+                return await self._enumerate(self._store, request)
+        raise Unsupported(f"{type(request).__name__} is not served by this release")
+
+    async def _handle_control(self, request: Request) -> Response:
+        match request:
+            case control.Introduce():
+                return Response(await self.membership.introduced(request))
+            case control.TeachLayouts(layouts):
+                await self.layouts.learn(layouts, self._files)
+        if isinstance(request, control.GetStatus):
+            return Response(await self._status())
+        return Response(control.LayoutsReply(self.layouts.live.layouts))
+
+    def _check(self, asker: Asker) -> None:
+        if self._store is None or not self.membership.admitted:
+            raise NotAdmitted(f"{self.membership.node}: {self.membership.reason}")
+        self.layouts.check(asker)
+
+    def _votes(self, digest: Digest) -> bool:
+        return self.membership.votes(digest.partition)
+
+    async def _put(
+        self, store: LocalRecordStore, request: messages.PutRecord, payload: Buffer | None
+    ) -> Response:
+        value = b"" if payload is None else payload
+        if request.kind is RecordKind.NONE:
+            raise BadRequest("a put needs a kind")
+        if request.generation == 0:
+            if request.kind is not RecordKind.DATA:
+                raise BadRequest("a chunk is data")
+            answer = await store.put_chunk(request.key, request.claimant, value)
+        else:
+            answer = await store.put_root(
+                request.key, request.kind, request.size_bytes, request.generation, value
+            )
+        self.counters["put_total"] += 1
+        self.counters["put_bytes_total"] += len(value)
+        return Response(messages.PutReply(answer), None, self._votes(request.key.digest))
+
+    def _record(
+        self, key: RecordKey, state: messages.RecordState, value: Buffer | None
+    ) -> Response:
+        voter = self._votes(key.digest)
+        return Response(messages.RecordReply(state), value if voter else None, voter)
+
+    def _states(
+        self, keys: Sequence[RecordKey], states: Sequence[messages.RecordState]
+    ) -> Response:
+        votes = [self._votes(key.digest) for key in keys]
+        answers = [state if vote else None for state, vote in zip(states, votes, strict=True)]
+        return Response(messages.StatesReply(tuple(answers)), None, all(votes))
+
+    async def _confirm(
+        self, store: LocalRecordStore, claimant: Digest, chunks: tuple[Digest, ...]
+    ) -> Response:
+        confirmed = await store.confirm(claimant, chunks)
+        votes = [self._votes(chunk) for chunk in chunks]
+        flags = [yes and vote for yes, vote in zip(confirmed, votes, strict=True)]
+        return Response(messages.FlagsReply(tuple(flags)), None, all(votes))
+
+    async def _verify(self, store: LocalRecordStore, key: RecordKey) -> Response:
+        verdict = await store.verify(key)
+        if verdict is messages.CopyVerdict.QUARANTINED:
+            self.counters["reported_copies_quarantined_total"] += 1
+        return Response(messages.VerifyReply(verdict), None, self._votes(key.digest))
+
+    async def _enumerate(self, store: LocalRecordStore, request: Request) -> Response:
+        """Listings count only from a node that votes everywhere."""
+        marker = self.membership.marker
+        voter = self.membership.settled.is_set() and marker is not None and not marker.receiver
+        match request:
+            case messages.ListRecords(after, limit, roots_only):
+                entries, done = await store.page(after, limit, roots_only=roots_only)
+                return Response(messages.PageReply(tuple(entries), done), None, voter)
+            case messages.ListClaims(key, after_claim, limit):
+                claims, done = await store.claims(key, after_claim, limit)
+                return Response(messages.ClaimsReply(tuple(claims), done), None, voter)
+        floors = await store.floors()
+        return Response(control.FloorsReply(tuple(sorted(floors.items()))), None, voter)
+
+    async def _status(self) -> control.StatusReply:
+        records = bytes_stored = quarantined = 0
+        if self._store is not None:
+            usage = self._store.usage()
+            records, bytes_stored = usage.records, usage.bytes_stored
+            quarantined = usage.quarantined_total
+        counters = {**self.counters, "quarantined_total": quarantined}
+        return control.StatusReply(
+            state=self.membership.state,
+            reason=self.membership.reason,
+            records=records,
+            bytes_stored=bytes_stored,
+            bytes_free=await self._disk.free_bytes(),
+            counters=tuple(sorted(counters.items())),
+        )
+
+    async def _admitted(self) -> None:
+        if self._store is None:
+            self._store = await self._open_store()
