@@ -1,0 +1,77 @@
+"""A record store as the node that owns it sees it: what never crosses the wire.
+
+The operations of `RecordStore` answer peers; those added here serve rejoin, repair, purge and the
+server's fast path.  Durability and errors are as in `RecordStore`: whatever returns is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from node.file_span import FileSpan
+from ring.digest import Buffer, Digest
+from ring.record import RecordKey, RecordState
+from ring.seams import RecordStore
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUsage:
+    """What a store has and what it has found.
+
+    records: everything remembered, tombstones included.  held: those whose value is here.
+    bytes_stored: sum of the values here, in bytes.  quarantined_total: bad copies found since the
+    store was opened.  lost_total: copies that were found missing since then.
+    """
+
+    records: int
+    held: int
+    bytes_stored: int
+    quarantined_total: int
+    lost_total: int
+
+
+class LocalRecordStore(RecordStore, Protocol):
+    """A record store of this process."""
+
+    async def absorb(
+        self,
+        key: RecordKey,
+        state: RecordState,
+        claimants: Sequence[Digest],
+        value: Buffer | None,
+    ) -> None:
+        """Merge what a peer holds; floors are not asked.
+
+        The copy counts as held here only if `value` came along (or one was here before), and is
+        claimed by what is in `claimants`.  Raises DigestMismatch or Corrupt for a bad value, and
+        then changes nothing.
+        """
+
+    async def drop(self, key: RecordKey) -> None:
+        """Forget a record wholly: root, value and claims.  Absent is fine."""
+
+    async def raise_floor(self, partition: int, generation: int) -> None:
+        """Refuse clients' puts at or below `generation`; never lowers a floor."""
+
+    def get_now(self, key: RecordKey) -> tuple[RecordState, Buffer | None] | None:
+        """The answer of `get` if it needs no waiting, else None.  Never blocks or raises."""
+
+    def stat_now(self, keys: Sequence[RecordKey]) -> list[RecordState] | None:
+        """The answer of `stat` if it needs no waiting, else None.  Never blocks or raises."""
+
+    async def open_span(self, key: RecordKey) -> tuple[RecordState, FileSpan] | None:
+        """The answer of `get` for a large held value in a file of its own, ready to be sent.
+
+        None means: ask `get`.  The caller closes the span.
+        """
+
+    def usage(self) -> StoreUsage:
+        """Counts for operators; cheap."""
+
+    async def bytes_free(self) -> int:
+        """Room for more values, in bytes."""
+
+    async def close(self) -> None:
+        """Finish what has begun, then let go of everything; idempotent."""
