@@ -1,0 +1,213 @@
+"""`BlobStore` over `Records`: small blobs as one record, large ones as chunks and a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from gateway.blob_reader import LargeBlobReader, SmallBlobReader
+from gateway.calls import CallSettings
+from gateway.hashing import Hashing
+from gateway.memory_permits import MemoryPermits
+from gateway.records import Found, Records
+from gateway.upload import Upload, confirm_chunks
+from ring.digest import Algorithm, Buffer, Digest
+from ring.errors import BadRequest, Busy, Corrupt, DigestMismatch, NotFound, RangeNotSatisfiable
+from ring.limits import CHUNK_BYTES
+from ring.recipe import Recipe
+from ring.record import RecordKind, generation_of
+from ring.seams import BlobReader, BlobStat, Stored
+
+
+class Chunked:
+    """See BlobStore."""
+
+    def __init__(self, records: Records, hashing: Hashing, settings: CallSettings) -> None:
+        self._records = records
+        self._hashing = hashing
+        self._settings = settings
+        patience_s = settings.bulk_timeout_s
+        self._upload_permits = MemoryPermits(settings.chunks_in_flight_max, patience_s)
+        self._download_permits = MemoryPermits(settings.chunks_in_flight_max, patience_s)
+        self._uploads = 0
+
+    async def put(self, digest: Digest, data: Buffer) -> Stored:
+        """See BlobStore."""
+        if len(data) > CHUNK_BYTES:
+            return await self.put_stream(_slices(data), digest=digest)
+        computed = await self._hashing.digest(data, digest.algorithm)
+        if computed != digest:
+            raise _mismatch(digest, computed)
+        created = await self._records.put_root(digest, RecordKind.DATA, len(data), data)
+        return Stored(digest, len(data), created)
+
+    async def put_stream(
+        self,
+        pieces: AsyncIterator[Buffer],
+        *,
+        digest: Digest | None = None,
+        algorithm: Algorithm = Algorithm.BLAKE3,
+    ) -> Stored:
+        """See BlobStore."""
+        if self._uploads >= self._settings.uploads_max:
+            raise Busy("too many uploads are under way; try again")
+        self._uploads += 1
+        filler = _ChunkFiller(self._upload_permits)
+        upload = Upload(
+            self._records,
+            self._hashing,
+            self._upload_permits,
+            digest=digest,
+            algorithm=algorithm,
+        )
+        try:
+            async for piece in pieces:
+                async for full in filler.add(piece):
+                    await upload.take(full)
+            if not filler.flushed:
+                return await self._put_small(filler.rest, digest, algorithm)
+            if filler.rest:
+                await upload.take(filler.hand_over())
+            return await upload.commit()
+        finally:
+            self._uploads -= 1
+            filler.close()
+            await upload.abort()
+
+    async def _put_small(
+        self, data: bytes, digest: Digest | None, algorithm: Algorithm
+    ) -> Stored:
+        if digest is None:
+            digest = await self._hashing.digest(data, algorithm)
+        return await self.put(digest, data)
+
+    async def get(self, digest: Digest) -> bytes:
+        """See BlobStore."""
+        reader = await self.open(digest)
+        pieces = [bytes(piece) async for piece in reader]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def open(self, digest: Digest, start: int = 0, stop: int | None = None) -> BlobReader:
+        """See BlobStore."""
+        found = await self._records.read(digest)
+        assert found.value is not None
+        recipe = self._recipe(digest, found)
+        size_bytes = len(found.value) if recipe is None else recipe.size_bytes
+        if not 0 <= start <= size_bytes or (start == size_bytes and start > 0):
+            raise RangeNotSatisfiable(
+                f"{digest} has {size_bytes} bytes, the range starts at {start}",
+                size_bytes=size_bytes,
+            )
+        end = size_bytes if stop is None else max(start, min(stop, size_bytes))
+        stat = BlobStat(size_bytes, generation_of(found.state.root), found.confirmed)
+        if recipe is None:
+            return SmallBlobReader(stat, found.value, start, end)
+        return LargeBlobReader(
+            blob=digest,
+            stat=stat,
+            recipe=recipe,
+            span=(start, end),
+            records=self._records,
+            hashing=self._hashing,
+            permits=self._download_permits,
+            read_ahead_chunks=self._settings.read_ahead_chunks,
+        )
+
+    async def stat(self, digest: Digest) -> BlobStat:
+        """See BlobStore."""
+        found = await self._records.head(digest)
+        return BlobStat(
+            found.state.size_bytes, generation_of(found.state.root), found.confirmed
+        )
+
+    async def contains(self, digest: Digest) -> bool:
+        """See BlobStore."""
+        try:
+            await self._records.head(digest)
+        except NotFound:
+            return False
+        return True
+
+    async def delete(self, digest: Digest) -> None:
+        """See BlobStore."""
+        await self._records.bury(digest)
+
+    async def list_page(
+        self, after: Digest | None, limit: int
+    ) -> tuple[list[tuple[Digest, int]], Digest | None]:
+        """See BlobStore."""
+        if limit < 1:
+            raise BadRequest(f"limit must be at least 1, not {limit}")
+        entries, following = await self._records.page(after, limit)
+        return [(entry.key.digest, entry.state.size_bytes) for entry in entries], following
+
+    async def confirm(self, digest: Digest) -> None:
+        """Make sure that a large blob's chunks are all there, as a commit does; small ones are."""
+        found = await self._records.read(digest)
+        recipe = self._recipe(digest, found)
+        if recipe is not None:
+            await confirm_chunks(self._records, digest, recipe.chunks)
+
+    def _recipe(self, digest: Digest, found: Found) -> Recipe | None:
+        assert found.value is not None
+        if found.state.kind is RecordKind.DATA:
+            return None
+        if found.state.kind is not RecordKind.RECIPE:
+            raise Corrupt(f"{digest} has a value of no kind")
+        return Recipe.decode(digest, found.value)
+
+
+class _ChunkFiller:
+    """Cuts a stream into chunks; each buffer is allocated under a memory permit.
+
+    The first chunk is kept back until more follows, since a blob of one chunk is no large blob.
+    """
+
+    def __init__(self, permits: MemoryPermits) -> None:
+        self._permits = permits
+        self._buffer: bytearray | None = None
+        self.flushed = False
+
+    @property
+    def rest(self) -> bytes:
+        """What is in the chunk being filled."""
+        return bytes(self._buffer) if self._buffer is not None else b""
+
+    async def add(self, piece: Buffer) -> AsyncIterator[bytearray]:
+        """Take a piece; yields every chunk that is full and followed by more, permit included."""
+        view = memoryview(piece)
+        while view:
+            if self._buffer is not None and len(self._buffer) == CHUNK_BYTES:
+                yield self.hand_over()
+            if self._buffer is None:
+                await self._permits.acquire()
+                self._buffer = bytearray()
+            room = CHUNK_BYTES - len(self._buffer)
+            self._buffer += view[:room]
+            view = view[room:]
+
+    def hand_over(self) -> bytearray:
+        """The chunk being filled, with its permit."""
+        assert self._buffer is not None
+        full, self._buffer = self._buffer, None
+        self.flushed = True
+        return full
+
+    def close(self) -> None:
+        """Give back what was not handed over."""
+        if self._buffer is not None:
+            self._buffer = None
+            self._permits.release()
+
+
+def _mismatch(expected: Digest, computed: Digest) -> DigestMismatch:
+    return DigestMismatch(
+        f"digest mismatch on put: caller said {expected}, computed {computed}",
+        expected=str(expected),
+        computed=str(computed),
+    )
+
+
+async def _slices(data: Buffer) -> AsyncIterator[Buffer]:
+    view = memoryview(data)
+    for start in range(0, len(view), CHUNK_BYTES):
+        yield view[start : start + CHUNK_BYTES]

@@ -1,0 +1,134 @@
+"""What a gateway knows of the cluster: layouts in force, lives of nodes, how they have been lately.
+
+Rules:
+1.  An answer counts when its sender may vote on the question and nobody knows of a later life of
+    it (`counts`); what it says of other lives is learnt first.
+2.  A node that knows newer layouts is believed and the operation starts over; one that knows older
+    ones is taught and asked again.
+3.  Nothing here survives a restart, and nothing has to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+import structlog
+
+from gateway.latency import HedgeBudget, Latency
+from ring.codec import unpack
+from ring.control import LayoutsReply, TeachLayouts, parse_layouts
+from ring.digest import Buffer, Digest
+from ring.errors import HoldfastError, PeerProtocol, Unavailable, WrongEpoch
+from ring.layout import Layout, LiveLayouts
+from ring.life import Knowledge, NodeId
+from ring.messages import Answer, Request, expect
+from ring.quorum import Placement
+from ring.seams import Transport
+
+T = TypeVar("T")
+
+ATTEMPTS_PER_LAYOUT_CHANGE: Final = 4
+UNWELL_FAILURES: Final = 3
+TEACH_TIMEOUT_S: Final = 5.0
+
+log = structlog.get_logger()
+
+
+class Cluster:
+    """The gateway's view; one per process."""
+
+    def __init__(self, transport: Transport, first: Layout) -> None:
+        self.live = LiveLayouts((first,))
+        self.knowledge = Knowledge()
+        self.floors: dict[int, int] = {}
+        self.hedges = HedgeBudget()
+        self._transport = transport
+        self._latencies: dict[NodeId, Latency] = {}
+        self._turn = 0
+
+    def latency(self, node: NodeId) -> Latency:
+        """How a node has been lately."""
+        latency = self._latencies.get(node)
+        if latency is None:
+            latency = self._latencies[node] = Latency()
+        return latency
+
+    def placement(self, digest: Digest) -> Placement:
+        """Where a digest may be."""
+        return self.live.placement(digest)
+
+    def ranked(self, nodes: Sequence[NodeId]) -> list[NodeId]:
+        """Nodes in the order in which to ask them: well ones in turn, unwell ones last."""
+        self._turn += 1
+        offset = self._turn % len(nodes) if nodes else 0
+        turned = [*nodes[offset:], *nodes[:offset]]
+        return sorted(turned, key=self._is_unwell)
+
+    def ask(
+        self,
+        node: NodeId,
+        request: Request,
+        payload: Buffer | None = None,
+        *,
+        timeout_s: float,
+    ) -> Awaitable[Answer]:
+        """Call a node under the layouts in force."""
+        return self._transport.call(
+            node, request, payload, epochs=self.live.epochs, timeout_s=timeout_s
+        )
+
+    def counts(self, answer: Answer) -> bool:
+        """Rule 1."""
+        knowledge = self.knowledge
+        if answer.peers is not None:
+            knowledge.learn_all(answer.peers)
+        knowledge.learn(answer.node, answer.life)
+        return answer.voter and knowledge.counts(answer.node, answer.life)
+
+    def still_counts(self, answer: Answer) -> bool:
+        """Whether an answer that counted does so with what was learnt since."""
+        return self.knowledge.counts(answer.node, answer.life)
+
+    async def under_layouts(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Run an operation, again from the start when a node knows newer layouts."""
+        for _ in range(ATTEMPTS_PER_LAYOUT_CHANGE):
+            try:
+                return await operation()
+            except WrongEpoch as error:
+                self._learn(error)
+        raise Unavailable("the layout kept changing while this was tried")
+
+    async def teach_and_ask(
+        self, node: NodeId, request: Request, payload: Buffer | None = None, *, timeout_s: float
+    ) -> Answer:
+        """Ask a node that refused because it knows older layouts: teach it first."""
+        lesson = TeachLayouts(self.live.layouts)
+        expect(await self.ask(node, lesson, timeout_s=TEACH_TIMEOUT_S), LayoutsReply)
+        return await self.ask(node, request, payload, timeout_s=timeout_s)
+
+    def note_error(self, node: NodeId, error: HoldfastError) -> None:
+        """A call failed: raise WrongEpoch onwards, remember the rest."""
+        if isinstance(error, WrongEpoch):
+            raise error
+        self.latency(node).fail()
+
+    def learn_floor(self, partition: int, floor: int) -> None:
+        """Remember a floor, so that the next put of the partition starts above it."""
+        if floor > self.floors.get(partition, 0):
+            self.floors[partition] = floor
+
+    def _is_unwell(self, node: NodeId) -> bool:
+        return self.latency(node).failures_in_a_row >= UNWELL_FAILURES
+
+    def _learn(self, error: WrongEpoch) -> None:
+        packed = error.facts.get("layouts")
+        if not isinstance(packed, bytes):
+            raise PeerProtocol("WrongEpoch without layouts")
+        layouts = parse_layouts(unpack(packed))
+        if layouts[0].cluster_id != self.live.cluster_id:
+            raise PeerProtocol("WrongEpoch with layouts of another cluster")
+        taught = LiveLayouts(layouts)
+        if (taught.epochs[-1], taught.epochs[0]) > (self.live.epochs[-1], self.live.epochs[0]):
+            log.info("layouts learnt", epochs=taught.epochs)
+            self.live = taught

@@ -1,0 +1,145 @@
+"""Calls under way for one operation, and their outcomes in the order in which they arrive.
+
+Outcomes are collected by callbacks into one queue: no task per call, and no set whose order could
+differ between runs.  The operation that makes a `Fanout` ends it with `abandon` (reads) or hands
+what is still under way to a `Stragglers` (writes, which finish under their own deadline).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from gateway.cluster import Cluster
+from ring.digest import Buffer
+from ring.errors import HoldfastError, LayoutUnknown
+from ring.life import NodeId
+from ring.messages import Answer, Request
+
+Outcome = Answer | HoldfastError
+
+
+class Fanout:
+    """One operation's calls."""
+
+    __slots__ = ("_arrived", "_cluster", "_loop", "_waiter", "under_way")
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._loop = asyncio.get_running_loop()
+        self._arrived: deque[tuple[NodeId, Outcome]] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self.under_way: dict[asyncio.Future[Answer], NodeId] = {}
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is under way and nothing is left to take."""
+        return not self.under_way and not self._arrived
+
+    def ask(
+        self, node: NodeId, request: Request, payload: Buffer | None = None, *, timeout_s: float
+    ) -> None:
+        """Make one more call; a node that lives by older layouts is taught and asked again."""
+
+        def ask_again() -> None:
+            again = self._cluster.teach_and_ask(node, request, payload, timeout_s=timeout_s)
+            self._start(node, again, None)
+
+        call = self._cluster.ask(node, request, payload, timeout_s=timeout_s)
+        self._start(node, call, ask_again)
+
+    def _start(
+        self, node: NodeId, call: Awaitable[Answer], untaught: Callable[[], None] | None
+    ) -> None:
+        future = asyncio.ensure_future(call)
+        self.under_way[future] = node
+
+        def done(future: asyncio.Future[Answer]) -> None:
+            del self.under_way[future]
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is None:
+                self._arrived.append((node, future.result()))
+            elif isinstance(error, LayoutUnknown) and untaught is not None:
+                untaught()
+                return
+            elif isinstance(error, HoldfastError):
+                self._arrived.append((node, error))
+            else:
+                raise error  # a bug: the loop's exception handler reports it
+            self._wake()
+
+        future.add_done_callback(done)
+
+    async def next(self, patience_s: float | None = None) -> tuple[NodeId, Outcome] | None:
+        """The next outcome; None when none arrives within `patience_s`.
+
+        Every call has a deadline of its own, so waiting without patience ends too.
+        """
+        if not self._arrived:
+            assert self.under_way, "nothing to wait for"
+            self._waiter = self._loop.create_future()
+            timer = None
+            if patience_s is not None:
+                timer = self._loop.call_later(patience_s, self._wake)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        return self._arrived.popleft() if self._arrived else None
+
+    def abandon(self) -> None:
+        """Cancel what is under way; its answers are not wanted any more."""
+        for future in list(self.under_way):
+            future.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Stragglers:
+    """Writes that were acknowledged without waiting for every node; bounded, cancelled at close.
+
+    limit: how many calls may be under way; beyond it the oldest is cancelled and left to repair.
+    """
+
+    def __init__(self, limit: int) -> None:
+        assert limit > 0
+        self._limit = limit
+        self._calls: dict[asyncio.Future[Answer], None] = {}
+        self.cancelled_total = 0
+
+    def adopt(self, fanout: Fanout, when_over: Callable[[], None] | None = None) -> None:
+        """Own what is still under way; `when_over` is called once all of it has ended."""
+        calls = list(fanout.under_way)
+        remaining = len(calls)
+        if not remaining:
+            if when_over is not None:
+                when_over()
+            return
+
+        def ended(future: asyncio.Future[Answer]) -> None:
+            nonlocal remaining
+            self._calls.pop(future, None)
+            remaining -= 1
+            if remaining == 0 and when_over is not None:
+                when_over()
+
+        for call in calls:
+            self._calls[call] = None
+            call.add_done_callback(ended)
+        while len(self._calls) > self._limit:
+            oldest = next(iter(self._calls))
+            self._calls.pop(oldest)
+            self.cancelled_total += 1
+            oldest.cancel()
+
+    def close(self) -> None:
+        """Cancel everything."""
+        for call in list(self._calls):
+            call.cancel()

@@ -1,0 +1,125 @@
+"""Listing over a cover: ask every node for its next entries and merge by maximum.
+
+Rules:
+1.  A page ends where the shortest node's answer ends, so nothing between is missed.
+2.  Every partition that the page spans must have been answered by a cover of it, else Unavailable.
+3.  Copies move from spares to owners: when an owner was silent, all are asked a second time, so
+    that every spare was listed before its owners.
+4.  Dead roots travel too, and win over older live ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.calls import CallSettings
+from gateway.cluster import Cluster
+from gateway.fanout import Fanout
+from ring.digest import Algorithm, Digest
+from ring.errors import HoldfastError, Unavailable
+from ring.life import NodeId
+from ring.limits import LIST_ENTRIES_MAX, PARTITIONS
+from ring.messages import Answer, ListRecords, PageReply, expect
+from ring.record import RecordEntry, RecordKey, RecordState, merge
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """What one round of answers covers: nodes that answered, merged states, last key (or None)."""
+
+    nodes: list[NodeId]
+    states: dict[RecordKey, RecordState]
+    horizon: RecordKey | None
+
+
+class RecordLister:
+    """Pages of live roots in wire order."""
+
+    def __init__(self, cluster: Cluster, settings: CallSettings) -> None:
+        self._cluster = cluster
+        self._settings = settings
+
+    async def page(
+        self, after: Digest | None, limit: int
+    ) -> tuple[list[RecordEntry], Digest | None]:
+        """See Records."""
+        return await self._cluster.under_layouts(lambda: self._page(after, limit))
+
+    async def _page(
+        self, after: Digest | None, limit: int
+    ) -> tuple[list[RecordEntry], Digest | None]:
+        start = None if after is None else RecordKey(after)
+        limit = min(limit, LIST_ENTRIES_MAX)
+        span = await self._round(start, limit)
+        if len(span.nodes) < len(self._cluster.live.members):
+            span = _joined(span, await self._round(start, limit))
+        entries = [
+            RecordEntry(key, state)
+            for key, state in sorted(span.states.items())
+            if span.horizon is None or key <= span.horizon
+        ]
+        cut = entries[:limit]
+        last = cut[-1].key if len(entries) > limit else span.horizon
+        self._check_cover(start, last, span.nodes)
+        visible = [entry for entry in cut if entry.state.visible]
+        return visible, None if last is None else last.digest
+
+    async def _round(self, start: RecordKey | None, limit: int) -> _Span:
+        fanout = Fanout(self._cluster)
+        request = ListRecords(start, limit, roots_only=True)
+        answers: dict[NodeId, Answer] = {}
+        try:
+            for member in self._cluster.live.members:
+                fanout.ask(member.node, request, timeout_s=self._settings.read_timeout_s)
+            while not fanout.exhausted:
+                arrived = await fanout.next()
+                assert arrived is not None
+                node, outcome = arrived
+                if isinstance(outcome, HoldfastError):
+                    self._cluster.note_error(node, outcome)
+                elif self._cluster.counts(outcome):
+                    answers[node] = outcome
+        finally:
+            fanout.abandon()
+        return self._merged(answers)
+
+    def _merged(self, answers: dict[NodeId, Answer]) -> _Span:
+        states: dict[RecordKey, RecordState] = {}
+        horizons: list[RecordKey] = []
+        nodes = [node for node in sorted(answers) if self._cluster.still_counts(answers[node])]
+        for node in nodes:
+            page = expect(answers[node], PageReply)
+            for entry in page.entries:
+                known = states.get(entry.key)
+                states[entry.key] = entry.state if known is None else merge(known, entry.state)
+            if not page.done and page.entries:
+                horizons.append(page.entries[-1].key)
+        return _Span(nodes, states, min(horizons, default=None))
+
+    def _check_cover(
+        self, start: RecordKey | None, last: RecordKey | None, nodes: list[NodeId]
+    ) -> None:
+        if len(nodes) == len(self._cluster.live.members):
+            return
+        for partition in _partitions(start, last):
+            if not self._cluster.live.partition_placement(partition).is_cover(nodes):
+                raise Unavailable("too few nodes answered to list everything that is there")
+
+
+def _joined(first: _Span, second: _Span) -> _Span:
+    """Two rounds as one: nodes that answered both, everything either said, the nearer horizon."""
+    states = dict(first.states)
+    for key, state in second.states.items():
+        states[key] = merge(states[key], state) if key in states else state
+    horizons = [span.horizon for span in (first, second) if span.horizon is not None]
+    nodes = [node for node in second.nodes if node in first.nodes]
+    return _Span(nodes, states, min(horizons, default=None))
+
+
+def _partitions(start: RecordKey | None, last: RecordKey | None) -> range:
+    """Partitions that a page from `start` to `last` spans; all when it crosses algorithms."""
+    first_algorithm = Algorithm.BLAKE3 if start is None else start.digest.algorithm
+    if last is None or last.digest.algorithm is not first_algorithm:
+        return range(PARTITIONS)
+    begin = 0 if start is None else start.digest.partition
+    return range(begin, last.digest.partition + 1)

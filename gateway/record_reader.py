@@ -1,0 +1,288 @@
+"""Replicated reads: drives ReadPlan and SourcePlan over the nodes.
+
+Rules:
+1.  No value leaves here that was not hashed against its digest.
+2.  A node that sent a bad copy is told to look at it again (it quarantines it), and the read goes
+    on elsewhere; the client never notices.
+3.  The usual case - the first nodes answer, agree and deliver - takes a short way that asks what
+    the plan would ask and decides what the plan would decide; everything else replays into the
+    plan, which is the only place that knows how reads fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from gateway.calls import CallSettings
+from gateway.cluster import Cluster
+from gateway.fanout import Fanout, Outcome, Stragglers
+from gateway.hashing import Hashing
+from gateway.records import Found
+from ring.digest import Buffer, Digest
+from ring.errors import HoldfastError, NotFound, PeerProtocol, Unavailable
+from ring.life import NodeId
+from ring.messages import (
+    Answer,
+    GetRecord,
+    RecordReply,
+    Request,
+    StatesReply,
+    StatRecords,
+    VerifyRecord,
+)
+from ring.read_plan import ReadPlan, Verdict
+from ring.record import RecordKey, RecordKind, RecordState, is_live
+from ring.source_plan import SourcePlan
+from ring.write_quorum import Outcome as Standing
+
+log = structlog.get_logger()
+
+
+class Read:
+    """One GET or HEAD, driven by its plan."""
+
+    __slots__ = ("_answers", "_asked_at", "_early", "_fanout", "_key", "_owners", "_reader",
+                 "_state", "_value", "_wants_bytes", "plan")
+
+    def __init__(
+        self, reader: RecordReader, digest: Digest, owners: list[NodeId], *, wants_bytes: bool
+    ) -> None:
+        self._reader = reader
+        self._key = RecordKey(digest)
+        self._owners = owners
+        self._wants_bytes = wants_bytes
+        self._answers: dict[NodeId, Answer] = {}
+        self._state: RecordState | None = None
+        self._value: Buffer | None = None
+        self._asked_at: dict[NodeId, float] = {}
+        self._early: list[tuple[NodeId, Outcome]] | None = None
+        self._fanout = Fanout(reader.cluster)
+        self.plan: ReadPlan
+
+    async def try_short_way(self, first: list[NodeId]) -> Found | None:
+        """The usual case: the first nodes agree on a live root and the best one delivers.
+
+        None when anything else happens; `run` then takes over with what has arrived.
+        """
+        reader, fanout = self._reader, self._fanout
+        self._early = []
+        for rank, node in enumerate(first):
+            self._ask(node, wants_bytes=rank == 0)
+        value, states = None, []
+        for _ in first:
+            arrived = await fanout.next(reader.patience_s(self._asked_at))
+            if arrived is None:
+                return None
+            self._early.append(arrived)
+            node, outcome = arrived
+            state = None if isinstance(outcome, HoldfastError) else self._usual(outcome)
+            if state is None:
+                return None
+            states.append(state)
+            assert isinstance(outcome, Answer)
+            if node == first[0]:
+                value, kind = outcome.payload, state
+        if value is None or any(state.root != kind.root for state in states):
+            return None
+        if not await reader.hashing.matches(self._key.digest, kind.kind, value):
+            return None
+        return Found(kind, value, confirmed=True)
+
+    def _usual(self, answer: Answer) -> RecordState | None:
+        """The state, when the answer counts, says live and brings no news of other lives."""
+        reader = self._reader
+        asked_at = self._asked_at.pop(answer.node)
+        reader.cluster.latency(answer.node).observe(reader.loop.time() - asked_at)
+        if answer.peers is not None or not reader.cluster.counts(answer):
+            return None
+        state = state_of(answer)
+        return state if state is not None and state.visible else None
+
+    async def run(self) -> Found:
+        """Raises NotFound, Unavailable or WrongEpoch."""
+        reader = self._reader
+        placement = reader.cluster.placement(self._key.digest)
+        spares = reader.cluster.ranked(placement.spares)
+        plan = self.plan = ReadPlan(
+            placement, wants_bytes=self._wants_bytes, owners=self._owners, spares=spares
+        )
+        try:
+            await self._replay()
+            while plan.verdict is Verdict.PENDING:
+                for node, wants_bytes in plan.next_asks():
+                    self._ask(node, wants_bytes=wants_bytes)
+                arrived = await self._fanout.next(reader.patience_s(self._asked_at))
+                if arrived is None:
+                    self._hedge()
+                else:
+                    await self.take(*arrived)
+        finally:
+            self._fanout.abandon()
+        return self._found()
+
+    async def _replay(self) -> None:
+        """Tell the plan what the short way asked and heard."""
+        if self._early is None:
+            return
+        self.plan.next_asks()
+        for node, outcome in self._early:
+            await self.take(node, outcome)
+
+    async def take(self, node: NodeId, outcome: Outcome) -> None:
+        """Feed one outcome of a call into the plan."""
+        asked_at = self._asked_at.pop(node, None)
+        if asked_at is not None:
+            self._reader.cluster.latency(node).observe(self._reader.loop.time() - asked_at)
+        if isinstance(outcome, HoldfastError):
+            self.plan.failed(node)
+            self._reader.cluster.note_error(node, outcome)
+            return
+        counts = self._reader.cluster.counts(outcome)
+        self._drop_superseded()
+        state = state_of(outcome)
+        if not counts or state is None:
+            self.plan.failed(node)
+            return
+        intact = False
+        if outcome.payload is not None:
+            intact = await self._reader.is_intact(self._key, state, outcome)
+            if intact and self._value is None:
+                self._value, self._state = outcome.payload, state
+        self._answers[node] = outcome
+        if self._state is None or (self._value is None and state.root >= self._state.root):
+            self._state = state
+        held = state.held and (outcome.payload is None or intact)
+        self.plan.answered(node, state.root, held=held, intact=intact)
+
+    def _ask(self, node: NodeId, *, wants_bytes: bool) -> None:
+        request: Request = GetRecord(self._key) if wants_bytes else StatRecords((self._key,))
+        self._asked_at[node] = self._reader.loop.time()
+        self._fanout.ask(node, request, timeout_s=self._reader.settings.read_timeout_s)
+
+    def _hedge(self) -> None:
+        if self._reader.cluster.hedges.spend():
+            for node in list(self._asked_at):
+                self.plan.late(node)
+        self._asked_at.clear()
+
+    def _drop_superseded(self) -> None:
+        for node, answer in list(self._answers.items()):
+            if not self._reader.cluster.still_counts(answer):
+                del self._answers[node]
+                self.plan.superseded(node)
+
+    def _found(self) -> Found:
+        verdict, digest = self.plan.verdict, self._key.digest
+        if verdict is Verdict.MISS:
+            raise NotFound(f"blob not found: {digest}")
+        if verdict is Verdict.UNAVAILABLE:
+            if is_live(self.plan.newest):
+                raise Unavailable(f"{digest} exists, but no good copy of it answered")
+            raise Unavailable(f"too few nodes answered to say whether {digest} exists")
+        assert self._state is not None
+        return Found(self._state, self._value, confirmed=verdict is Verdict.SERVE)
+
+
+def state_of(answer: Answer) -> RecordState | None:
+    """The state in an answer about one record; None when the node may not vote on it."""
+    reply = answer.reply
+    if isinstance(reply, RecordReply):
+        return reply.state
+    if isinstance(reply, StatesReply) and len(reply.states) == 1:
+        return reply.states[0]
+    raise PeerProtocol(f"{answer.node} answered {type(reply).__name__}")
+
+
+class RecordReader:
+    """Reads of single records."""
+
+    def __init__(
+        self, cluster: Cluster, settings: CallSettings, hashing: Hashing, stragglers: Stragglers
+    ) -> None:
+        self.cluster = cluster
+        self.settings = settings
+        self.hashing = hashing
+        self.loop = asyncio.get_running_loop()
+        self._reports = stragglers
+        self.bad_copies_total = 0
+
+    async def read(self, digest: Digest) -> Found:
+        """See Records."""
+        return await self.cluster.under_layouts(lambda: self._read(digest, wants_bytes=True))
+
+    async def head(self, digest: Digest) -> Found:
+        """See Records."""
+        return await self.cluster.under_layouts(lambda: self._read(digest, wants_bytes=False))
+
+    async def read_chunk(self, chunk: Digest) -> Buffer:
+        """See Records."""
+        return await self.cluster.under_layouts(lambda: self._read_chunk(chunk))
+
+    def patience_s(self, asked_at: dict[NodeId, float]) -> float | None:
+        """How long to wait for the nodes asked before hedging; None when nobody is waited for."""
+        if not asked_at:
+            return None
+        usual = max(self.cluster.latency(node).p95_s for node in asked_at)
+        return max(self.settings.hedge_floor_s, 2 * usual)
+
+    async def is_intact(self, key: RecordKey, state: RecordState, answer: Answer) -> bool:
+        """Hash a value; a bad one is counted and reported to the node that sent it."""
+        assert answer.payload is not None
+        if await self.hashing.matches(key.digest, state.kind, answer.payload):
+            return True
+        self.bad_copies_total += 1
+        log.warning("bad copy", node=answer.node, digest=str(key.digest))
+        report = Fanout(self.cluster)
+        report.ask(answer.node, VerifyRecord(key), timeout_s=self.settings.bulk_timeout_s)
+        self._reports.adopt(report)
+        return False
+
+    async def _read(self, digest: Digest, *, wants_bytes: bool) -> Found:
+        cluster = self.cluster
+        placement = cluster.placement(digest)
+        owners = cluster.ranked(placement.owners)
+        read = Read(self, digest, owners, wants_bytes=wants_bytes)
+        cluster.hedges.earn()
+        if wants_bytes and len(placement.groups) == 1:
+            found = await read.try_short_way(owners[: placement.groups[0].write_quorum])
+            if found is not None:
+                return found
+        return await read.run()
+
+    async def _read_chunk(self, chunk: Digest) -> Buffer:
+        placement = self.cluster.placement(chunk)
+        ranked = [*self.cluster.ranked(placement.owners), *self.cluster.ranked(placement.spares)]
+        plan, fanout, key = SourcePlan(ranked), Fanout(self.cluster), RecordKey(chunk)
+        asked_at: dict[NodeId, float] = {}
+        try:
+            while plan.outcome is Standing.PENDING:
+                for node in plan.next_targets():
+                    asked_at[node] = self.loop.time()
+                    fanout.ask(node, GetRecord(key), timeout_s=self.settings.bulk_timeout_s)
+                arrived = await fanout.next(self.settings.chunk_patience_s)
+                if arrived is None:
+                    for node in asked_at:
+                        plan.late(node)
+                    continue
+                node, outcome = arrived
+                asked_at.pop(node, None)
+                value = await self._chunk_value(key, node, outcome)
+                if value is not None:
+                    plan.delivered(node)
+                    return value
+                plan.failed(node)
+        finally:
+            fanout.abandon()
+        raise Unavailable(f"no good copy of chunk {chunk} answered")
+
+    async def _chunk_value(self, key: RecordKey, node: NodeId, outcome: Outcome) -> Buffer | None:
+        if isinstance(outcome, HoldfastError):
+            self.cluster.note_error(node, outcome)
+            return None
+        state = state_of(outcome)
+        if not self.cluster.counts(outcome) or state is None or outcome.payload is None:
+            return None
+        chunk_state = RecordState(RecordKind.DATA, len(outcome.payload))
+        return outcome.payload if await self.is_intact(key, chunk_state, outcome) else None
