@@ -102,7 +102,6 @@ BANS: Final = (
         names=(
             "builtins.open",
             "io.open",
-            "mmap",
             "fcntl",
             *(f"os.{name}" for name in OS_FILE_CALLS),
         ),
@@ -113,6 +112,11 @@ BANS: Final = (
         names=("pathlib.Path", "shutil", "tempfile", "glob"),
         only_in=(DISK, COMMAND),
         reason="see the disk; a pure path is pathlib.PurePath or a str",
+    ),
+    Ban(
+        names=("mmap",),
+        only_in=("node/payload_slots.py",),
+        reason="a mapped file does I/O where nobody waits; anonymous memory, aligned, is memory",
     ),
     Ban(
         names=(

@@ -66,10 +66,10 @@ def seams(path: str, source: str) -> Iterator[str]:
     for ban in allowed.BANS:
         if any(fnmatch(path, pattern) for pattern in ban.only_in):
             continue
-        for name in names:
-            if any(is_below(name.dotted, top) for top in ban.names):
-                where = f"only in {', '.join(ban.only_in)}" if ban.only_in else "nowhere"
-                yield f"{path}:{name.line}: {name.dotted} is allowed {where}: {ban.reason}"
+        used = {n.line: n.dotted for n in names if any(is_below(n.dotted, b) for b in ban.names)}
+        where = f"only in {', '.join(ban.only_in)}" if ban.only_in else "nowhere"
+        for line, dotted in sorted(used.items()):
+            yield f"{path}:{line}: {dotted} is allowed {where}: {ban.reason}"
 
 
 def no_patching(path: str, source: str) -> Iterator[str]:
