@@ -23,7 +23,7 @@ from bench.failure import RowFailed
 from bench.plan import REPLICAS, Plan
 
 _READY_S: Final = 60.0
-_STOP_S: Final = 20.0
+_STOP_S: Final = 45.0  # a gateway drains for 20 s and a node for 10 s, one after the other
 _POLL_S: Final = 0.02
 _GATEWAY: Final = "gateway"
 _NODE: Final = "node"
