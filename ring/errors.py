@@ -63,6 +63,18 @@ class BadRequest(HoldfastError, code="bad_request", status=400, retryable=False)
     """A request that no server state could make valid."""
 
 
+class InvalidManifest(BadRequest, code="invalid_manifest", status=400, retryable=False):
+    """A text is not a manifest that can be restored, or a tree has none; facts: line or path."""
+
+
+class UnsafePath(InvalidManifest, code="unsafe_path", status=400, retryable=False):
+    """A path would leave the directory that it is restored into; facts: line or path."""
+
+
+class LocalFault(HoldfastError, code="local_fault", status=500, retryable=False):
+    """The file system of whoever runs the command refused, or a file changed under the reading."""
+
+
 class DigestMismatch(HoldfastError, code="digest_mismatch", status=422, retryable=False):
     """The bytes hash to something else than was promised; nothing was stored."""
 
