@@ -1,0 +1,125 @@
+"""Configuration files of nodes and gateways: read at start, written by `serve`.
+
+A file is TOML with the table `[cluster]`, the same for all, and `[node]` or `[gateway]`.  Relative
+paths count from the file's own directory.  Variables of the environment override the process's own
+table: HOLDFAST_NODE_ID=node-2, HOLDFAST_GATEWAY_LISTEN=0.0.0.0:7070.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Generic, TypeVar
+
+from gateway.config import GatewayConfig
+from holdfast.cluster_config import ClusterConfig
+from holdfast.config_table import overridden, read_table
+from holdfast.local_fault import local_faults
+from node.config import NodeConfig
+from ring.errors import BadRequest
+from ring.layout import Layout
+
+SECRET_BYTES_MIN: Final = 16
+SECRET_BYTES_MAX: Final = 4096
+CONFIG_BYTES_MAX: Final = 16 * 1024 * 1024
+
+T = TypeVar("T", NodeConfig, GatewayConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[T]):
+    """Everything that a process is built from."""
+
+    config: T
+    layout: Layout
+    secret: bytes
+
+
+def load_node(path: str, environ: Mapping[str, str]) -> Loaded[NodeConfig]:
+    """Read a node's file; raises BadRequest with all problems in words, or LocalFault."""
+    config, cluster = _load(path, "node", NodeConfig, environ)
+    member = cluster.layout.member(config.id)
+    if member is None:
+        known = ", ".join(cluster.layout.nodes)
+        raise BadRequest(f"{path}: node.id: {config.id!r} is no member; members are {known}")
+    config = replace(config, data_dir=_beside(path, config.data_dir))
+    return Loaded(config, cluster.layout, read_secret(_beside(path, cluster.secret_file)))
+
+
+def load_gateway(path: str, environ: Mapping[str, str]) -> Loaded[GatewayConfig]:
+    """Read a gateway's file; raises BadRequest with all problems in words, or LocalFault."""
+    config, cluster = _load(path, "gateway", GatewayConfig, environ)
+    return Loaded(config, cluster.layout, read_secret(_beside(path, cluster.secret_file)))
+
+
+def read_secret(path: str) -> bytes:
+    """The cluster secret, without white space around it; raises BadRequest or LocalFault."""
+    with local_faults(f"read the cluster secret {path!r}"), open(path, "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        secret = file.read(SECRET_BYTES_MAX + 1).strip()
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise BadRequest(f"{path}: everybody on this machine may read the secret: chmod 600 it")
+    if not SECRET_BYTES_MIN <= len(secret) <= SECRET_BYTES_MAX:
+        raise BadRequest(
+            f"{path}: a secret has {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes,"
+            f" this one {len(secret)}"
+        )
+    return secret
+
+
+def render(tables: Mapping[str, Mapping[str, object]]) -> str:
+    """TOML with a table for each item; a value is a text, number, truth value or list of tables."""
+    lines: list[str] = []
+    for name, table in tables.items():
+        lines += ["", f"[{name}]"]
+        nested = {key: value for key, value in table.items() if isinstance(value, list)}
+        lines += [f"{key} = {_scalar(table[key])}" for key in table if key not in nested]
+        for key, rows in nested.items():
+            for row in rows:
+                lines += ["", f"[[{name}.{key}]]"]
+                lines += [f"{column} = {_scalar(value)}" for column, value in row.items()]
+    return "\n".join(lines[1:]) + "\n"
+
+
+def _load(
+    path: str, name: str, kind: type[T], environ: Mapping[str, str]
+) -> tuple[T, ClusterConfig]:
+    tables = _read(path)
+    problems: list[str] = [
+        f"[{key}]: unknown table; a {name}'s file has [cluster] and [{name}]"
+        for key in tables
+        if key not in {"cluster", name}
+    ]
+    cluster = read_table(ClusterConfig, tables.get("cluster", {}), "cluster", problems)
+    own: object = tables.get(name, {})
+    if isinstance(own, dict):
+        try:
+            own = overridden(kind, own, f"HOLDFAST_{name.upper()}_", environ)
+        except BadRequest as error:
+            problems.append(error.detail)
+    config = read_table(kind, own, name, problems)
+    if problems or config is None or cluster is None:
+        raise BadRequest("\n  ".join([f"{path} cannot be used:", *problems]))
+    return config, cluster
+
+
+def _read(path: str) -> dict[str, object]:
+    with local_faults(f"read {path!r}"), open(path, "rb") as file:
+        data = file.read(CONFIG_BYTES_MAX)
+    try:
+        return tomllib.loads(data.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadRequest(f"{path} is not TOML: {error}") from None
+
+
+def _beside(path: str, other: str) -> str:
+    return os.path.join(os.path.dirname(os.path.abspath(path)), other)
+
+
+def _scalar(value: object) -> str:
+    assert isinstance(value, str | int | float), value
+    return json.dumps(value, ensure_ascii=False)

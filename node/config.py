@@ -1,0 +1,73 @@
+"""The settings of one node process, with their units and defaults, which stand nowhere else.
+
+Facts on which the whole cluster must agree (members, replicas, seed, secret) are not here: they are
+a layout and a secret by the time a node is built.  Reading files is the command's business.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from ring.address import Address
+from ring.errors import BadRequest
+from ring.life import NodeId
+
+
+class StoreKind(enum.StrEnum):
+    """How a node keeps records."""
+
+    FILES = "files"  # one file for each record, readable with ls
+    MEMORY = "memory"  # gone when the process ends: for tests
+    PAGES = "pages"  # volumes of fixed frames; not in this release
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """The table `[node]`.  Raises BadRequest, naming every setting that cannot be.
+
+    id: which member of the cluster this is.
+    data_dir: where its records are; never shared with another node.
+    listen: host:port of the node protocol, for gateways and other nodes.
+    health_listen: host:port of plain HTTP for /healthz, /readyz and /metrics; empty for none.
+    store: see StoreKind.
+    accept_blank: whether an empty data directory of a node that others remember may be filled again
+        without asking an operator.
+    drain_s: how long requests under way may take after SIGTERM, in seconds.
+    """
+
+    id: NodeId
+    data_dir: str
+    listen: str = "127.0.0.1:7071"
+    health_listen: str = ""
+    store: StoreKind = StoreKind.FILES
+    accept_blank: bool = False
+    drain_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        problems = []
+        for name in ("listen", "health_listen"):
+            text = getattr(self, name)
+            try:
+                if text or name == "listen":
+                    Address.parse(text)
+            except BadRequest as error:
+                problems.append(f"{name}: {error.detail}")
+        if not self.data_dir:
+            problems.append("data_dir: must name a directory")
+        if self.store is StoreKind.PAGES:
+            problems.append("store: 'pages' is not in this release; take 'files'")
+        if not 0 <= self.drain_s < float("inf"):
+            problems.append(f"drain_s: {self.drain_s} is no number of seconds to wait")
+        if problems:
+            raise BadRequest("\n".join(problems))
+
+    @property
+    def address(self) -> Address:
+        """`listen` as a value."""
+        return Address.parse(self.listen)
+
+    @property
+    def health_address(self) -> Address | None:
+        """`health_listen` as a value."""
+        return Address.parse(self.health_listen) if self.health_listen else None
