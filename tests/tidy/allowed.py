@@ -56,7 +56,7 @@ class Ban:
     reason: str
 
 
-DISK = "node/posix_disk.py"
+DISK = "node/posix_*.py"
 HOST = "node/host.py"
 COMMAND = "holdfast/*"
 
@@ -110,7 +110,7 @@ BANS: Final = (
     ),
     Ban(
         names=("pathlib.Path", "shutil", "tempfile", "glob"),
-        only_in=(DISK, COMMAND),
+        only_in=(COMMAND,),
         reason="see the disk; a pure path is pathlib.PurePath or a str",
     ),
     Ban(
