@@ -19,7 +19,8 @@ from ring.digest import Algorithm, Digest
 from ring.errors import HoldfastError, Unavailable
 from ring.life import NodeId
 from ring.limits import LIST_ENTRIES_MAX, PARTITIONS
-from ring.messages import Answer, ListRecords, PageReply, expect
+from ring.listing import ListRecords, PageReply
+from ring.messages import Answer, expect
 from ring.record import RecordEntry, RecordKey, RecordState, merge
 
 

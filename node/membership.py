@@ -240,7 +240,7 @@ class Membership:
             try:
                 await self._write(marker)
             except HoldfastError as error:
-                log.error("cannot store the new life", node=self.node, error=error.detail)
+                log.warning("cannot store the new life", node=self.node, error=error.detail)
 
     async def _introduce_to_all(self) -> None:
         peers = [n for n in self.layouts.live.newest.nodes if n != self.node]

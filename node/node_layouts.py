@@ -1,4 +1,4 @@
-"""The layouts that a node lives by: loaded or made at start, replaced by newer ones it is taught."""
+"""The layouts that a node lives by: loaded or made at start, replaced when it is taught newer."""
 
 from __future__ import annotations
 

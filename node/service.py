@@ -23,14 +23,14 @@ from node.marker import NodeFiles
 from node.membership import Membership
 from node.node_layouts import NodeLayouts
 from node.rejoin import Rejoin
-from ring import control, messages
+from ring import control, listing, messages
 from ring.codec import Sender
 from ring.digest import Buffer, Digest
 from ring.errors import BadRequest, NotAdmitted, Unsupported
 from ring.layout import Layout
 from ring.life import NodeId
 from ring.messages import Request
-from ring.record import RecordKey, RecordKind
+from ring.record import RecordKey, RecordKind, RecordState
 from ring.seams import Disk, Randomness, Transport
 
 StoreOpener = Callable[[], Awaitable[LocalRecordStore]]
@@ -139,7 +139,7 @@ class NodeService:
                 return Response(messages.RecordReply(state), None, self._votes(key.digest))
             case messages.VerifyRecord(key):
                 return await self._verify(self._store, key)
-            case messages.ListRecords() | messages.ListClaims() | control.GetFloors():
+            case listing.ListRecords() | listing.ListClaims() | control.GetFloors():
                 return await self._enumerate(self._store, request)
         raise Unsupported(f"{type(request).__name__} is not served by this release")
 
@@ -180,13 +180,13 @@ class NodeService:
         return Response(messages.PutReply(answer), None, self._votes(request.key.digest))
 
     def _record(
-        self, key: RecordKey, state: messages.RecordState, value: Buffer | None
+        self, key: RecordKey, state: RecordState, value: Buffer | None
     ) -> Response:
         voter = self._votes(key.digest)
         return Response(messages.RecordReply(state), value if voter else None, voter)
 
     def _states(
-        self, keys: Sequence[RecordKey], states: Sequence[messages.RecordState]
+        self, keys: Sequence[RecordKey], states: Sequence[RecordState]
     ) -> Response:
         votes = [self._votes(key.digest) for key in keys]
         answers = [state if vote else None for state, vote in zip(states, votes, strict=True)]
@@ -211,12 +211,12 @@ class NodeService:
         marker = self.membership.marker
         voter = self.membership.settled.is_set() and marker is not None and not marker.receiver
         match request:
-            case messages.ListRecords(after, limit, roots_only):
+            case listing.ListRecords(after, limit, roots_only):
                 entries, done = await store.page(after, limit, roots_only=roots_only)
-                return Response(messages.PageReply(tuple(entries), done), None, voter)
-            case messages.ListClaims(key, after_claim, limit):
+                return Response(listing.PageReply(tuple(entries), done), None, voter)
+            case listing.ListClaims(key, after_claim, limit):
                 claims, done = await store.claims(key, after_claim, limit)
-                return Response(messages.ClaimsReply(tuple(claims), done), None, voter)
+                return Response(listing.ClaimsReply(tuple(claims), done), None, voter)
         floors = await store.floors()
         return Response(control.FloorsReply(tuple(sorted(floors.items()))), None, voter)
 

@@ -1,7 +1,8 @@
 """Frames and envelopes of the node protocol: bytes on one side, values on the other.
 
-A frame is an 8-byte header (little-endian u32 envelope length, u32 payload length), a msgpack
-envelope and a raw payload.  Envelopes:
+A frame is an 8-byte header (little-endian u32 envelope length, u32 payload length or 0xFFFFFFFF
+when there is no payload, which is not the same as an empty one), a msgpack envelope and a raw
+payload.  Envelopes:
 
     request  [id, op, deadline_ms, epochs, fields]     deadline_ms: how long the asker waits
     reply    [id, op, voter, sender, fields]           sender: nil when unchanged on this
@@ -19,7 +20,7 @@ from typing import Final
 
 import msgpack
 
-from ring import control, messages
+from ring import control, listing, messages
 from ring.errors import HoldfastError, InvalidDigest, PeerProtocol, Unsupported, error_class
 from ring.fields import flag, integer, items, row, text
 from ring.life import Life
@@ -28,6 +29,7 @@ from ring.messages import Message, Reply, Request
 
 HEADER: Final = struct.Struct("<II")
 PROTOCOL_VERSION: Final = 1
+_NO_PAYLOAD: Final = 0xFFFF_FFFF
 _ERROR_OP: Final = 0
 
 _MESSAGES: Final[tuple[type[Message], ...]] = (
@@ -42,10 +44,10 @@ _MESSAGES: Final[tuple[type[Message], ...]] = (
     messages.BuryRecord,
     messages.VerifyRecord,
     messages.VerifyReply,
-    messages.ListRecords,
-    messages.PageReply,
-    messages.ListClaims,
-    messages.ClaimsReply,
+    listing.ListRecords,
+    listing.PageReply,
+    listing.ListClaims,
+    listing.ClaimsReply,
     control.Introduce,
     control.IntroducedReply,
     control.FetchLayouts,
@@ -88,18 +90,29 @@ class ReplyEnvelope:
     outcome: Reply | HoldfastError
 
 
-def frame(envelope: bytes, payload_bytes: int = 0) -> bytes:
-    """Header and envelope; the payload follows on its own."""
+def frame(envelope: bytes, payload_bytes: int | None = None) -> bytes:
+    """Header and envelope; a payload of that length, if any, follows on its own."""
     assert len(envelope) <= ENVELOPE_BYTES_MAX, len(envelope)
+    if payload_bytes is None:
+        return HEADER.pack(len(envelope), _NO_PAYLOAD) + envelope
     assert payload_bytes <= PAYLOAD_BYTES_MAX, payload_bytes
     return HEADER.pack(len(envelope), payload_bytes) + envelope
 
 
-def parse_header(header: bytes | bytearray | memoryview) -> tuple[int, int]:
-    """Envelope and payload length in bytes; raises PeerProtocol beyond the limits."""
-    envelope_bytes, payload_bytes = HEADER.unpack_from(header)
-    if not 0 < envelope_bytes <= ENVELOPE_BYTES_MAX or payload_bytes > PAYLOAD_BYTES_MAX:
-        raise PeerProtocol(f"frame of {envelope_bytes} + {payload_bytes} bytes is out of bounds")
+def parse_header(
+    data: bytes | bytearray | memoryview, offset: int = 0
+) -> tuple[int, int | None]:
+    """Envelope and payload length in bytes, None for no payload.
+
+    `data` holds a header at `offset`; raises PeerProtocol beyond the limits.
+    """
+    envelope_bytes, payload_bytes = HEADER.unpack_from(data, offset)
+    if not 0 < envelope_bytes <= ENVELOPE_BYTES_MAX:
+        raise PeerProtocol(f"an envelope of {envelope_bytes} bytes is out of bounds")
+    if payload_bytes == _NO_PAYLOAD:
+        return envelope_bytes, None
+    if payload_bytes > PAYLOAD_BYTES_MAX:
+        raise PeerProtocol(f"a payload of {payload_bytes} bytes is out of bounds")
     return envelope_bytes, payload_bytes
 
 

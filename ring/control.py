@@ -104,12 +104,10 @@ class Introduce(Request):
     receiver: bool
 
     def pack(self) -> Packed:
-        """See Message."""
         return (self.node, pack_life(self.life), self.blank, self.receiver)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         node, life, blank, receiver = row(fields, 4)
         return cls(NodeId(text(node, 64)), parse_life(life), flag(blank), flag(receiver))
 
@@ -123,13 +121,11 @@ class IntroducedReply(Reply):
     lives: Lives
 
     def pack(self) -> Packed:
-        """See Message."""
         remembered = None if self.remembered is None else pack_life(self.remembered)
         return (remembered, pack_lives(self.lives))
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         remembered, lives = row(fields, 2)
         return cls(None if remembered is None else parse_life(remembered), parse_lives(lives))
 
@@ -141,12 +137,10 @@ class FetchLayouts(Request):
     op = 34
 
     def pack(self) -> Packed:
-        """See Message."""
         return ()
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         row(fields, 0)
         return cls()
 
@@ -159,12 +153,10 @@ class TeachLayouts(Request):
     layouts: tuple[Layout, ...]
 
     def pack(self) -> Packed:
-        """See Message."""
         return ([pack_layout(layout) for layout in self.layouts],)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         (layouts,) = row(fields, 1)
         return cls(parse_layouts(layouts))
 
@@ -187,12 +179,10 @@ class LayoutsReply(Reply):
     layouts: tuple[Layout, ...]
 
     def pack(self) -> Packed:
-        """See Message."""
         return ([pack_layout(layout) for layout in self.layouts],)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         (layouts,) = row(fields, 1)
         return cls(parse_layouts(layouts))
 
@@ -204,12 +194,10 @@ class GetFloors(Request):
     op = 37
 
     def pack(self) -> Packed:
-        """See Message."""
         return ()
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         row(fields, 0)
         return cls()
 
@@ -222,12 +210,10 @@ class FloorsReply(Reply):
     floors: tuple[tuple[int, int], ...]
 
     def pack(self) -> Packed:
-        """See Message."""
         return (list(self.floors),)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         (floors,) = row(fields, 1)
         pairs = [row(pair, 2) for pair in items(floors, PARTITIONS)]
         return cls(
@@ -245,12 +231,10 @@ class GetStatus(Request):
     op = 39
 
     def pack(self) -> Packed:
-        """See Message."""
         return ()
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         row(fields, 0)
         return cls()
 
@@ -272,7 +256,6 @@ class StatusReply(Reply):
     counters: tuple[tuple[str, int], ...]
 
     def pack(self) -> Packed:
-        """See Message."""
         return (
             self.state,
             self.reason,
@@ -284,7 +267,6 @@ class StatusReply(Reply):
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         state, reason, records, stored, free, counters = row(fields, 6)
         pairs = [row(pair, 2) for pair in items(counters, 1024)]
         return cls(

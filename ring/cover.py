@@ -85,6 +85,12 @@ class Cover:
         self.in_flight.update(dict.fromkeys(targets))
         return tuple(targets)
 
+    def claim(self, node: NodeId) -> None:
+        """The driver asks this node out of turn; it will not be named for a first time again."""
+        self._owners = [owner for owner in self._owners if owner != node]
+        self._spares = [spare for spare in self._spares if spare != node]
+        self.in_flight[node] = None
+
     @property
     def untried(self) -> tuple[NodeId, ...]:
         """Nodes that were not asked yet."""

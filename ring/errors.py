@@ -87,6 +87,18 @@ class NotFound(HoldfastError, code="not_found", status=404, retryable=False):
     """A cover of nodes said that the blob is not there."""
 
 
+class NoSuchRoute(HoldfastError, code="no_such_route", status=404, retryable=False):
+    """The path is none of the API; says nothing about any blob."""
+
+
+class PreconditionFailed(HoldfastError, code="precondition_failed", status=412, retryable=False):
+    """A condition that the client set (If-Match, If-None-Match) does not hold."""
+
+
+class ExpectationFailed(HoldfastError, code="expectation_failed", status=417, retryable=False):
+    """The client expects something that is not understood."""
+
+
 class RangeNotSatisfiable(HoldfastError, code="range_not_satisfiable", status=416, retryable=False):
     """The range starts beyond the end; facts: size_bytes."""
 

@@ -21,8 +21,8 @@ from ring.digest import Digest
 from ring.errors import PeerProtocol
 from ring.fields import Packed, flag, integer, items, octets, optional_digest, row
 from ring.life import Life, NodeId
-from ring.limits import GENERATION_MAX, KEYS_PER_REQUEST_MAX, LIST_ENTRIES_MAX
-from ring.record import RecordEntry, RecordKey, RecordKind, RecordState, Root
+from ring.limits import GENERATION_MAX, KEYS_PER_REQUEST_MAX
+from ring.record import RecordKey, RecordKind, RecordState, Root
 
 
 class Message:
@@ -93,13 +93,11 @@ class PutRecord(Request):
     claimant: Digest | None
 
     def pack(self) -> Packed:
-        """See Message."""
         claimant = None if self.claimant is None else self.claimant.key
         return (self.key.raw, int(self.kind), self.size_bytes, self.generation, claimant)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         key, kind, size_bytes, generation, claimant = row(fields, 5)
         return cls(
             RecordKey.from_raw(octets(key)),
@@ -118,12 +116,10 @@ class PutReply(Reply):
     answer: PutAnswer
 
     def pack(self) -> Packed:
-        """See Message."""
         return (self.answer.root, self.answer.floor, self.answer.had)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         root, floor, had = row(fields, 3)
         return cls(
             PutAnswer(
@@ -145,12 +141,10 @@ class GetRecord(Request):
     key: RecordKey
 
     def pack(self) -> Packed:
-        """See Message."""
         return (self.key.raw,)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         (key,) = row(fields, 1)
         return cls(RecordKey.from_raw(octets(key)))
 
@@ -163,12 +157,10 @@ class RecordReply(Reply):
     state: RecordState
 
     def pack(self) -> Packed:
-        """See Message."""
         return pack_state(self.state)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         return cls(parse_state(fields))
 
 
@@ -180,12 +172,10 @@ class StatRecords(Request):
     keys: tuple[RecordKey, ...]
 
     def pack(self) -> Packed:
-        """See Message."""
         return ([key.raw for key in self.keys],)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         (keys,) = row(fields, 1)
         raws = items(keys, KEYS_PER_REQUEST_MAX)
         return cls(tuple(RecordKey.from_raw(octets(raw)) for raw in raws))
@@ -199,12 +189,10 @@ class StatesReply(Reply):
     states: tuple[RecordState | None, ...]
 
     def pack(self) -> Packed:
-        """See Message."""
         return ([None if state is None else pack_state(state) for state in self.states],)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         (states,) = row(fields, 1)
         values = items(states, KEYS_PER_REQUEST_MAX)
         return cls(tuple(None if value is None else parse_state(value) for value in values))
@@ -219,12 +207,10 @@ class ConfirmChunks(Request):
     chunks: tuple[Digest, ...]
 
     def pack(self) -> Packed:
-        """See Message."""
         return (self.claimant.key, [chunk.key for chunk in self.chunks])
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         claimant, chunks = row(fields, 2)
         keys = items(chunks, KEYS_PER_REQUEST_MAX)
         return cls(
@@ -241,12 +227,10 @@ class FlagsReply(Reply):
     flags: tuple[bool, ...]
 
     def pack(self) -> Packed:
-        """See Message."""
         return (list(self.flags),)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         (flags,) = row(fields, 1)
         return cls(tuple(flag(value) for value in items(flags, KEYS_PER_REQUEST_MAX)))
 
@@ -260,12 +244,10 @@ class BuryRecord(Request):
     generation: int
 
     def pack(self) -> Packed:
-        """See Message."""
         return (self.key.raw, self.generation)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         key, generation = row(fields, 2)
         return cls(RecordKey.from_raw(octets(key)), integer(generation, GENERATION_MAX))
 
@@ -286,12 +268,10 @@ class VerifyRecord(Request):
     key: RecordKey
 
     def pack(self) -> Packed:
-        """See Message."""
         return (self.key.raw,)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         (key,) = row(fields, 1)
         return cls(RecordKey.from_raw(octets(key)))
 
@@ -304,113 +284,12 @@ class VerifyReply(Reply):
     verdict: CopyVerdict
 
     def pack(self) -> Packed:
-        """See Message."""
         return (int(self.verdict),)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
         (verdict,) = row(fields, 1)
         return cls(CopyVerdict(integer(verdict, max(CopyVerdict))))
-
-
-@dataclass(frozen=True, slots=True)
-class ListRecords(Request):
-    """Records in the order of their keys, from the first after `after`.
-
-    roots_only: records that have a root, live or dead (a client's listing); otherwise all of
-        them (a receiver's comparison, which asks for claims with ListClaims).
-    """
-
-    op = 12
-    after: RecordKey | None
-    limit: int
-    roots_only: bool
-
-    def pack(self) -> Packed:
-        """See Message."""
-        after = None if self.after is None else self.after.raw
-        return (after, self.limit, self.roots_only)
-
-    @classmethod
-    def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
-        after, limit, roots_only = row(fields, 3)
-        return cls(
-            None if after is None else RecordKey.from_raw(octets(after)),
-            integer(limit, LIST_ENTRIES_MAX),
-            flag(roots_only),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class PageReply(Reply):
-    """Entries in key order; `done` when nothing follows the last of them."""
-
-    op = 13
-    entries: tuple[RecordEntry, ...]
-    done: bool
-
-    def pack(self) -> Packed:
-        """See Message."""
-        rows = [(entry.key.raw, pack_state(entry.state)) for entry in self.entries]
-        return (rows, self.done)
-
-    @classmethod
-    def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
-        entries, done = row(fields, 2)
-        return cls(tuple(map(_entry, items(entries, LIST_ENTRIES_MAX))), flag(done))
-
-
-def _entry(value: object) -> RecordEntry:
-    key, state = row(value, 2)
-    return RecordEntry(RecordKey.from_raw(octets(key)), parse_state(state))
-
-
-@dataclass(frozen=True, slots=True)
-class ListClaims(Request):
-    """The claimants of a chunk in digest order, from the first after `after`."""
-
-    op = 14
-    key: RecordKey
-    after: Digest | None
-    limit: int
-
-    def pack(self) -> Packed:
-        """See Message."""
-        after = None if self.after is None else self.after.key
-        return (self.key.raw, after, self.limit)
-
-    @classmethod
-    def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
-        key, after, limit = row(fields, 3)
-        return cls(
-            RecordKey.from_raw(octets(key)),
-            optional_digest(after),
-            integer(limit, LIST_ENTRIES_MAX),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimsReply(Reply):
-    """Claimants in order; `done` when nothing follows."""
-
-    op = 15
-    claimants: tuple[Digest, ...]
-    done: bool
-
-    def pack(self) -> Packed:
-        """See Message."""
-        return ([claimant.key for claimant in self.claimants], self.done)
-
-    @classmethod
-    def parse(cls, fields: Sequence[object]) -> Self:
-        """See Message."""
-        claimants, done = row(fields, 2)
-        keys = items(claimants, LIST_ENTRIES_MAX)
-        return cls(tuple(Digest.from_key(octets(key)) for key in keys), flag(done))
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class ReadPlan:
 
     def _ask_for_copy(self, node: NodeId) -> tuple[NodeId, bool]:
         self._tried[node] = None
-        self._cover.in_flight[node] = None
+        self._cover.claim(node)
         return (node, self._wants_bytes)
 
     def answered(self, node: NodeId, root: Root, *, held: bool, intact: bool) -> None:

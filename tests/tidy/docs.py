@@ -42,11 +42,13 @@ def _public(
 
 
 def _promised(tree: ast.Module) -> Iterator[str]:
-    """Names of the documented methods of the protocols in a module."""
+    """Names of documented methods of a module's protocols, and of those left to subclasses."""
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and any(
-            ast.unparse(base).split("[")[0] == "Protocol" for base in node.bases
-        ):
-            for method in node.body:
-                if isinstance(method, FUNCTIONS) and ast.get_docstring(method):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        protocol = any(ast.unparse(base).split("[")[0] == "Protocol" for base in node.bases)
+        for method in node.body:
+            if isinstance(method, FUNCTIONS) and ast.get_docstring(method):
+                left = ast.unparse(method.body[-1]) == "raise NotImplementedError"
+                if protocol or left:
                     yield method.name
