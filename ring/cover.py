@@ -78,8 +78,8 @@ class Cover:
             targets, self._owners = self._owners, []
         elif self._spares and not self._owners and self._stuck():
             targets, self._spares = self._spares, []
-        elif not self.in_flight and not self._owners and not self._spares:
-            void = self._void_owners()
+        elif not self._owners and not self._spares and self._only_late_ones_in_flight():
+            void = self._void_owners() - {*self.in_flight}
             targets = [node for node in self.placement.owners if node in void]
             self._again.update(dict.fromkeys(targets))
         self.in_flight.update(dict.fromkeys(targets))
@@ -128,6 +128,10 @@ class Cover:
     def _stuck(self) -> bool:
         """Whether waiting for what is in flight may not settle it, or may take too long."""
         return not self.in_flight or bool(self.failures) or bool(self.late_nodes)
+
+    def _only_late_ones_in_flight(self) -> bool:
+        """Whether nobody is waited for but nodes that may be dead."""
+        return all(node in self.late_nodes for node in self.in_flight)
 
     def _void_owners(self) -> set[NodeId]:
         if not self._denied_by_spare:

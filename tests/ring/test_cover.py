@@ -88,6 +88,23 @@ def test_a_spares_no_voids_the_noes_owners_gave_before_it() -> None:
     assert live(1) == cover.newest
 
 
+def test_a_dead_owner_is_not_waited_for_when_a_spares_no_voids_the_others() -> None:
+    group = group_of(3, 1)
+    cover = Cover(Placement((group,)))
+    dead, second, third = cover.next_targets()
+    cover.answered(second, NO_ROOT)
+    cover.answered(third, NO_ROOT)
+    cover.late(dead)
+    assert group.spares == cover.next_targets()
+    cover.answered(group.spares[0], NO_ROOT)
+
+    assert (second, third) == cover.next_targets()
+    cover.answered(second, NO_ROOT)
+    assert outcome_of(cover) is Outcome.PENDING
+    cover.answered(third, NO_ROOT)
+    assert outcome_of(cover) is Outcome.COMMITTED
+
+
 def test_a_copy_on_its_way_from_spare_to_owner_is_never_missed() -> None:
     """In every order of answers, with the copy moving at any moment between them."""
     group = group_of(3, 1)
