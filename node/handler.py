@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from node.file_span import FileSpan
 from ring.codec import Sender
 from ring.digest import Buffer
 from ring.messages import Reply, Request
@@ -15,19 +16,24 @@ class Asker:
     """Who asks: the name it proved the cluster secret under, and the layouts it knows.
 
     name: node id of a peer, or "gateway".  epochs: of the live layouts, rising.
+    takes_spans: whether a value may be answered as a FileSpan; not where it has to be encrypted.
     """
 
     name: str
     is_peer: bool
     epochs: tuple[int, ...]
+    takes_spans: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A reply, the value that travels beside it, and whether the node may vote on the question."""
+    """A reply, the value that travels beside it, and whether the node may vote on the question.
+
+    A span is closed by whoever takes the response.
+    """
 
     reply: Reply
-    payload: Buffer | None = None
+    payload: Buffer | FileSpan | None = None
     voter: bool = True
 
 

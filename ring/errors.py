@@ -119,6 +119,10 @@ class DiskFull(HoldfastError, code="disk_full", status=507, retryable=True):
     """There is no room for more bytes; reads and deletes go on."""
 
 
+class Internal(HoldfastError, code="internal", status=500, retryable=True):
+    """A bug in the process that answers; its log has the details, nobody else does."""
+
+
 class Corrupt(HoldfastError, code="corrupt", status=503, retryable=True):
     """A copy does not match its digest; it is never served and never counted."""
 

@@ -44,13 +44,16 @@ class Transport(Protocol):
         epochs: tuple[int, ...],
         timeout_s: float,
         background: bool = False,
+        bulk: bool = False,
     ) -> Awaitable[Answer]:
         """Ask a node.
 
         Raises the node's own error, Unreachable, DeadlineExceeded (the work may or may not have
         been done), Busy (un-acknowledged bytes to that node are at their bound) or PeerProtocol.
         `payload` must not change until the call is over.  `background` travels on a connection of
-        its own, so that client traffic never waits behind it.
+        its own, so that client traffic never waits behind it.  `bulk` says that the answer may be a
+        value of more than PAYLOAD_SMALL_BYTES_MAX: it comes on the connection that such payloads
+        take, so that small questions never wait behind it.
         """
 
 
