@@ -1,0 +1,117 @@
+"""Each node's promise: what it acknowledged it still has after its own crash.
+
+Replication hides local bugs (a second copy answers), so this looks below it.  Everything that a
+node says is durable the moment it says it: the root of every answer about a record, the bytes
+behind an acknowledged put, the claim behind a confirmed chunk.  A wiped disk promises nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node.handler import Response
+from node.local_store import LocalRecordStore
+from ring.digest import Digest
+from ring.errors import Corrupt
+from ring.life import NodeId
+from ring.messages import (
+    BuryRecord,
+    ConfirmChunks,
+    FlagsReply,
+    PutRecord,
+    PutReply,
+    RecordReply,
+    Request,
+)
+from ring.recipe import Recipe
+from ring.record import RecordKey, RecordKind, RecordState, is_live, live
+
+
+@dataclass(slots=True)
+class Promise:
+    """root: the record is at it or beyond.  has_value: the bytes are here while a claim is."""
+
+    root: int = 0
+    has_value: bool = False
+    claimed: bool = False
+
+
+class Promises:
+    """What every node has said, and a check of it."""
+
+    def __init__(self) -> None:
+        self._by_node: dict[NodeId, dict[RecordKey, Promise]] = {}
+        self._rotten: dict[tuple[NodeId, Digest], None] = {}
+
+    def forget(self, node: NodeId) -> None:
+        """Its disk was wiped."""
+        self._by_node.pop(node, None)
+
+    def excuse(self, node: NodeId, digest: Digest) -> None:
+        """Its copy was made to rot."""
+        self._rotten[node, digest] = None
+
+    def heard(self, node: NodeId, request: Request, response: Response) -> None:
+        """A node answered."""
+        match request, response.reply:
+            case PutRecord(key=key, generation=generation, claimant=claimant), PutReply(answer):
+                promise = self._promise(node, key)
+                promise.root = max(promise.root, answer.root)
+                if generation and answer.root == live(generation):
+                    promise.has_value = True
+                elif not generation and claimant is not None:
+                    promise.has_value = promise.claimed = True
+            case BuryRecord(key=key), RecordReply(state):
+                promise = self._promise(node, key)
+                promise.root = max(promise.root, state.root)
+            case ConfirmChunks(chunks=chunks), FlagsReply(flags):
+                for chunk, flag in zip(chunks, flags, strict=True):
+                    if flag:
+                        promise = self._promise(node, RecordKey(chunk))
+                        promise.has_value = promise.claimed = True
+
+    async def broken(self, node: NodeId, store: LocalRecordStore) -> list[str]:
+        """What the node said and does not keep."""
+        found: list[str] = []
+        for key, promise in list(self._by_node.get(node, {}).items()):
+            state, value = await store.get(key)
+            faults = self._faults(node, key, promise, state, value)
+            name = str(key.digest)[:20]
+            found += [f"{node} does not keep its word on {name}: {words}" for words in faults]
+        return found
+
+    def _faults(
+        self,
+        node: NodeId,
+        key: RecordKey,
+        promise: Promise,
+        state: RecordState,
+        value: object,
+    ) -> list[str]:
+        found = []
+        if state.root < promise.root:
+            found.append(f"it said root {promise.root} and has {state.root}")
+        if promise.claimed and not state.claimed:
+            found.append("it claimed the chunk and has no claim")
+        needs_value = promise.has_value and (is_live(state.root) or promise.claimed)
+        if needs_value and (node, key.digest) not in self._rotten:
+            if not isinstance(value, bytes | bytearray | memoryview):
+                found.append(f"it acknowledged bytes and has none ({state})")
+            elif not _is_intact(key.digest, state.kind, value):
+                found.append("it acknowledged bytes and has others")
+        return found
+
+    def _promise(self, node: NodeId, key: RecordKey) -> Promise:
+        return self._by_node.setdefault(node, {}).setdefault(key, Promise())
+
+
+def _is_intact(
+    digest: Digest, kind: RecordKind, value: bytes | bytearray | memoryview
+) -> bool:
+    if kind is not RecordKind.RECIPE:
+        return digest.matches(value)
+    try:
+        Recipe.decode(digest, value)
+    except Corrupt:
+        return False
+    return True
