@@ -1,0 +1,69 @@
+"""The routes of operators: health, readiness, metrics, status, where a blob lies.
+
+They answer while the door is full: admission does not count them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from gateway.http.answer import JSON_FIELDS, TEXT_FIELDS, Answer
+from gateway.http.request import Request
+from ring.digest import Digest
+from ring.errors import Unavailable
+
+_METRICS_FIELDS: Final = f"Content-Type: {CONTENT_TYPE_LATEST}\r\n".encode("ascii")
+
+
+class OperatorViews(Protocol):
+    """What stands behind the door has to say; values are JSON: dicts, lists, text, numbers."""
+
+    def ready(self) -> str | None:
+        """None when requests can be served, else the reason in words.  Must not wait."""
+
+    async def status(self) -> Mapping[str, object]:
+        """The cluster as seen from here.  Raises no error for nodes that are away."""
+
+    async def where(self, digest: Digest) -> Mapping[str, object]:
+        """Which nodes hold which copies of a blob.  Raises Unavailable."""
+
+
+class OperatorHandlers:
+    """Handlers over the views and the registry of metrics."""
+
+    def __init__(self, views: OperatorViews, registry: CollectorRegistry) -> None:
+        self._views = views
+        self._registry = registry
+        self.is_stopping = False
+
+    async def health(self, _request: Request) -> Answer:
+        """200 as long as the process answers at all."""
+        return Answer(200, TEXT_FIELDS, b"ok\n")
+
+    async def ready(self, _request: Request) -> Answer:
+        """200, or 503 with the reason: a load balancer should send nothing here."""
+        reason = "the gateway is stopping" if self.is_stopping else self._views.ready()
+        if reason is not None:
+            raise Unavailable(reason)
+        return Answer(200, TEXT_FIELDS, b"ready\n")
+
+    async def metrics(self, _request: Request) -> Answer:
+        """The Prometheus text format."""
+        return Answer(200, _METRICS_FIELDS, generate_latest(self._registry))
+
+    async def status(self, _request: Request) -> Answer:
+        """The cluster as seen from here."""
+        return _json(await self._views.status())
+
+    async def where(self, request: Request) -> Answer:
+        """Which nodes hold which copies."""
+        return _json(await self._views.where(request.blob))
+
+
+def _json(value: Mapping[str, object]) -> Answer:
+    return Answer(200, JSON_FIELDS, json.dumps(value).encode("ascii") + b"\n")

@@ -1,0 +1,130 @@
+"""The HTTP door over a `ring.seams.BlobStore`: listeners, connections, deadlines, the way out.
+
+    door = HttpDoor(store, views, HttpConfig(), clock=clock, randomness=randomness)
+    host, port = await door.start("127.0.0.1", 7070)        # again for a further address
+    ...
+    await door.stop(deadline_s=30)
+
+`store` is the BlobStore.  `views` says what operators ask for (operator_views.py).  `clock` dates
+the answers, `randomness` makes request ids that differ between processes.  `registry` is what
+/metrics shows: the door adds its own collector, others may add theirs.  `reuse_port` lets several
+processes share a port.  `stop` takes no more connections, ends idle ones, lets the others finish
+until the deadline and then aborts them; the store is not closed.
+
+One pass over all connections every `sweep_s` finds whoever kept one waiting for too long, so
+requests set no timers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from aiohttp.http_parser import HttpRequestParser
+from prometheus_client import CollectorRegistry
+
+from gateway.http.config import HttpConfig
+from gateway.http.connection import Connection
+from gateway.http.operator_views import OperatorViews
+from gateway.http.service import Service
+from ring.errors import Unsupported
+from ring.seams import BlobStore, Clock, Randomness
+
+_BACKLOG: Final = 1_024
+_PARSER_IN_C: Final = "aiohttp._http_parser"
+
+
+class HttpDoor:
+    """See the module."""
+
+    def __init__(
+        self,
+        store: BlobStore,
+        views: OperatorViews,
+        config: HttpConfig,
+        *,
+        clock: Clock,
+        randomness: Randomness,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        registry = CollectorRegistry() if registry is None else registry
+        self._service = Service(
+            store, views, config, clock=clock, randomness=randomness, registry=registry
+        )
+        self._config = config
+        self._connections: dict[Connection, None] = {}
+        self._servers: list[asyncio.Server] = []
+        self._sweeper: asyncio.Task[None] | None = None
+        self._is_empty = asyncio.Event()
+        self._log = structlog.get_logger("gateway.http")
+
+    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> tuple[str, int]:
+        """Listen; the address and port that it became (port 0 picks one).
+
+        Raises OSError when the address is taken or not ours, Unsupported when aiohttp was built
+        without its parser in C: the one in Python is slower and forgives more.
+        """
+        if HttpRequestParser.__module__ != _PARSER_IN_C:
+            raise Unsupported("aiohttp runs without its C extensions; install one of its wheels")
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: self._connection(loop),
+            host,
+            port,
+            backlog=_BACKLOG,
+            reuse_port=reuse_port or None,
+        )
+        self._servers.append(server)
+        if self._sweeper is None:
+            self._sweeper = loop.create_task(self._sweep(loop))
+        name = server.sockets[0].getsockname()
+        return str(name[0]), int(name[1])
+
+    async def stop(self, deadline_s: float) -> None:
+        """Finish what is in flight within the deadline, abort the rest; idempotent."""
+        self._service.operators.is_stopping = True
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        for connection in list(self._connections):
+            connection.stop()
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._emptied()
+        except TimeoutError:
+            self._log.warning("connections aborted at the deadline", count=len(self._connections))
+        aborted = [connection.abort() for connection in list(self._connections)]
+        await asyncio.gather(*(task for task in aborted if task), return_exceptions=True)
+        await self._emptied()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+            self._sweeper = None
+
+    async def _emptied(self) -> None:
+        while self._connections:
+            self._is_empty.clear()
+            await self._is_empty.wait()
+
+    def _connection(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        connection = Connection(loop, self._service, self._forget)
+        self._connections[connection] = None
+        return connection
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.pop(connection, None)
+        if not self._connections:
+            self._is_empty.set()
+
+    async def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        while True:
+            await asyncio.sleep(self._config.sweep_s)
+            try:
+                self._service.refresh()
+                now_s = loop.time()
+                for connection in list(self._connections):
+                    connection.sweep(now_s)
+            except Exception:  # noqa: BLE001 - top of a task: without it nobody would be timed out
+                self._service.metrics.failed("crash")
+                self._log.exception("the sweep over the connections failed")
