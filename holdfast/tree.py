@@ -5,6 +5,7 @@ links are followed, an entry that is a link has the mode and the size of the lin
 content of its target; what is neither file nor directory is left out, and so is a link that leads
 nowhere; a loop of links is followed until the system refuses.  Names that are not UTF-8 are
 refused; names that a manifest cannot hold are refused too, where snapdir writes an unreadable one.
+A link that leads through a file as if it were a directory leads nowhere; snapdir gives up over it.
 
 Bounds: content is read in pieces, what is kept is some hundred bytes an entry, and what is reached
 through links, where loops multiply, has a limit.
@@ -78,9 +79,7 @@ def scan(
         # Drops slashes at the end, which would follow a link; keeps `..`, which may stand behind
         # one.
         root = str(PurePath(os.getcwd(), directory))
-    walk = _Walk(
-        root, follow=follow, progress=progress, linked_entries_max=linked_entries_max
-    )
+    walk = _Walk(root, follow=follow, progress=progress, linked_entries_max=linked_entries_max)
     return Tree(root, walk.run())
 
 

@@ -73,15 +73,18 @@ def test_large_files_are_hashed_in_pieces(root: Path) -> None:
 
 def test_a_tree_may_be_deeper_than_the_stack(root: Path) -> None:
     depth = 1_200
-    folder = os.open(root, os.O_RDONLY)
     for _ in range(depth):
-        os.mkdir("d", dir_fd=folder)
-        below = os.open("d", os.O_RDONLY, dir_fd=folder)
-        os.close(folder)
-        folder = below
-    os.close(folder)
+        (root / "new").mkdir()
+        if (root / "d").exists():
+            (root / "d").rename(root / "new" / "d")
+        (root / "new").rename(root / "d")
 
     assert len(scan(str(root)).manifest.entries) == 1 + depth
+
+    for _ in range(depth - 1):  # taken apart here: whoever clears up after tests is recursive
+        (root / "d" / "d").rename(root / "old")
+        (root / "d").rmdir()
+        (root / "old").rename(root / "d")
 
 
 def test_odd_names_are_taken(root: Path) -> None:
