@@ -134,7 +134,6 @@ class Rejoin:
             epochs=lambda: self._membership.layouts.live.epochs,
             timeout_s=CALL_TIMEOUT_S,
             background=True,
-            voters_only=True,
         )
         try:
             for partition, floor in sorted((await client.floors()).items()):
