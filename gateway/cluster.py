@@ -72,10 +72,11 @@ class Cluster:
         payload: Buffer | None = None,
         *,
         timeout_s: float,
+        bulk: bool = False,
     ) -> Awaitable[Answer]:
-        """Call a node under the layouts in force."""
+        """Call a node under the layouts in force; see Transport.call."""
         return self._transport.call(
-            node, request, payload, epochs=self.live.epochs, timeout_s=timeout_s
+            node, request, payload, epochs=self.live.epochs, timeout_s=timeout_s, bulk=bulk
         )
 
     def counts(self, answer: Answer) -> bool:
@@ -100,12 +101,18 @@ class Cluster:
         raise Unavailable("the layout kept changing while this was tried")
 
     async def teach_and_ask(
-        self, node: NodeId, request: Request, payload: Buffer | None = None, *, timeout_s: float
+        self,
+        node: NodeId,
+        request: Request,
+        payload: Buffer | None = None,
+        *,
+        timeout_s: float,
+        bulk: bool = False,
     ) -> Answer:
         """Ask a node that refused because it knows older layouts: teach it first."""
         lesson = TeachLayouts(self.live.layouts)
         expect(await self.ask(node, lesson, timeout_s=TEACH_TIMEOUT_S), LayoutsReply)
-        return await self.ask(node, request, payload, timeout_s=timeout_s)
+        return await self.ask(node, request, payload, timeout_s=timeout_s, bulk=bulk)
 
     def note_error(self, node: NodeId, error: HoldfastError) -> None:
         """A call failed: raise WrongEpoch onwards, remember the rest."""

@@ -38,15 +38,23 @@ class Fanout:
         return not self.under_way and not self._arrived
 
     def ask(
-        self, node: NodeId, request: Request, payload: Buffer | None = None, *, timeout_s: float
+        self,
+        node: NodeId,
+        request: Request,
+        payload: Buffer | None = None,
+        *,
+        timeout_s: float,
+        bulk: bool = False,
     ) -> None:
         """Make one more call; a node that lives by older layouts is taught and asked again."""
 
         def ask_again() -> None:
-            again = self._cluster.teach_and_ask(node, request, payload, timeout_s=timeout_s)
+            again = self._cluster.teach_and_ask(
+                node, request, payload, timeout_s=timeout_s, bulk=bulk
+            )
             self._start(node, again, None)
 
-        call = self._cluster.ask(node, request, payload, timeout_s=timeout_s)
+        call = self._cluster.ask(node, request, payload, timeout_s=timeout_s, bulk=bulk)
         self._start(node, call, ask_again)
 
     def _start(

@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import structlog
 
@@ -23,6 +24,7 @@ from gateway.records import Found
 from ring.digest import Buffer, Digest
 from ring.errors import HoldfastError, NotFound, PeerProtocol, Unavailable
 from ring.life import NodeId
+from ring.limits import PAYLOAD_SMALL_BYTES_MAX
 from ring.messages import (
     Answer,
     GetRecord,
@@ -38,6 +40,10 @@ from ring.source_plan import SourcePlan
 from ring.write_quorum import Outcome as Standing
 
 log = structlog.get_logger()
+
+
+class TooLongHere(Exception):
+    """The value is too long for the connection of small questions; never leaves this file."""
 
 
 class Read:
@@ -64,13 +70,14 @@ class Read:
     async def try_short_way(self, first: list[NodeId]) -> Found | None:
         """The usual case: the first nodes agree on a live root and the best one delivers.
 
-        None when anything else happens; `run` then takes over with what has arrived.
+        The value is None when it is too long for this connection.  None when anything else
+        happens; `run` then takes over with what has arrived.
         """
         reader, fanout = self._reader, self._fanout
         self._early = []
         for rank, node in enumerate(first):
             self._ask(node, wants_bytes=rank == 0)
-        value, states = None, []
+        value, delivered, states = None, None, []
         for _ in first:
             arrived = await fanout.next(reader.patience_s(self._asked_at))
             if arrived is None:
@@ -83,12 +90,14 @@ class Read:
             states.append(state)
             assert isinstance(outcome, Answer)
             if node == first[0]:
-                value, kind = outcome.payload, state
-        if value is None or any(state.root != kind.root for state in states):
+                value, delivered = outcome.payload, state
+        if delivered is None or any(state.root != delivered.root for state in states):
             return None
-        if not await reader.hashing.matches(self._key.digest, kind.kind, value):
+        if value is None:
+            return Found(delivered, None, confirmed=True) if delivered.held else None
+        if not await reader.hashing.matches(self._key.digest, delivered.kind, value):
             return None
-        return Found(kind, value, confirmed=True)
+        return Found(delivered, value, confirmed=True)
 
     def _usual(self, answer: Answer) -> RecordState | None:
         """The state, when the answer counts, says live and brings no news of other lives."""
@@ -146,8 +155,10 @@ class Read:
             self.plan.failed(node)
             return
         intact = False
+        if self._wants_bytes and state.held and outcome.payload is None and _was_get(outcome):
+            raise TooLongHere
         if outcome.payload is not None:
-            intact = await self._reader.is_intact(self._key, state, outcome)
+            intact = await self._reader.is_intact(self._key, state.kind, outcome)
             if intact and self._value is None:
                 self._value, self._state = outcome.payload, state
         self._answers[node] = outcome
@@ -157,7 +168,9 @@ class Read:
         self.plan.answered(node, state.root, held=held, intact=intact)
 
     def _ask(self, node: NodeId, *, wants_bytes: bool) -> None:
-        request: Request = GetRecord(self._key) if wants_bytes else StatRecords((self._key,))
+        request: Request = StatRecords((self._key,))
+        if wants_bytes:
+            request = GetRecord(self._key, PAYLOAD_SMALL_BYTES_MAX)
         self._asked_at[node] = self._reader.loop.time()
         self._fanout.ask(node, request, timeout_s=self._reader.settings.read_timeout_s)
 
@@ -183,6 +196,11 @@ class Read:
             raise Unavailable(f"too few nodes answered to say whether {digest} exists")
         assert self._state is not None
         return Found(self._state, self._value, confirmed=verdict is Verdict.SERVE)
+
+
+def _was_get(answer: Answer) -> bool:
+    """Whether the answer is to GetRecord, which may leave a long value out."""
+    return isinstance(answer.reply, RecordReply)
 
 
 def state_of(answer: Answer) -> RecordState | None:
@@ -218,7 +236,7 @@ class RecordReader:
 
     async def read_chunk(self, chunk: Digest) -> Buffer:
         """See Records."""
-        return await self.cluster.under_layouts(lambda: self._read_chunk(chunk))
+        return await self.cluster.under_layouts(lambda: self._fetch(chunk, RecordKind.DATA))
 
     def patience_s(self, asked_at: dict[NodeId, float]) -> float | None:
         """How long to wait for the nodes asked before hedging; None when nobody is waited for."""
@@ -227,10 +245,10 @@ class RecordReader:
         usual = max(self.cluster.latency(node).p95_s for node in asked_at)
         return max(self.settings.hedge_floor_s, 2 * usual)
 
-    async def is_intact(self, key: RecordKey, state: RecordState, answer: Answer) -> bool:
+    async def is_intact(self, key: RecordKey, kind: RecordKind, answer: Answer) -> bool:
         """Hash a value; a bad one is counted and reported to the node that sent it."""
         assert answer.payload is not None
-        if await self.hashing.matches(key.digest, state.kind, answer.payload):
+        if await self.hashing.matches(key.digest, kind, answer.payload):
             return True
         self.bad_copies_total += 1
         log.warning("bad copy", node=answer.node, digest=str(key.digest))
@@ -248,19 +266,33 @@ class RecordReader:
         if wants_bytes and len(placement.groups) == 1:
             found = await read.try_short_way(owners[: placement.groups[0].write_quorum])
             if found is not None:
-                return found
-        return await read.run()
+                return await self._with_value(digest, found)
+        try:
+            return await read.run()
+        except TooLongHere:
+            found = await Read(self, digest, owners, wants_bytes=False).run()
+            return await self._with_value(digest, found)
 
-    async def _read_chunk(self, chunk: Digest) -> Buffer:
-        placement = self.cluster.placement(chunk)
+    async def _with_value(self, digest: Digest, found: Found) -> Found:
+        """Long values come over the bulk connections, from whichever node has a good copy."""
+        if found.value is not None:
+            return found
+        value = await self._fetch(digest, found.state.kind)
+        return replace(found, value=value)
+
+    async def _fetch(self, digest: Digest, kind: RecordKind) -> Buffer:
+        """The value of a record that is known to exist."""
+        placement = self.cluster.placement(digest)
         ranked = [*self.cluster.ranked(placement.owners), *self.cluster.ranked(placement.spares)]
-        plan, fanout, key = SourcePlan(ranked), Fanout(self.cluster), RecordKey(chunk)
+        plan, fanout, key = SourcePlan(ranked), Fanout(self.cluster), RecordKey(digest)
         asked_at: dict[NodeId, float] = {}
         try:
             while plan.outcome is Standing.PENDING:
                 for node in plan.next_targets():
                     asked_at[node] = self.loop.time()
-                    fanout.ask(node, GetRecord(key), timeout_s=self.settings.bulk_timeout_s)
+                    fanout.ask(
+                        node, GetRecord(key), timeout_s=self.settings.bulk_timeout_s, bulk=True
+                    )
                 arrived = await fanout.next(self.settings.chunk_patience_s)
                 if arrived is None:
                     for node in asked_at:
@@ -268,21 +300,22 @@ class RecordReader:
                     continue
                 node, outcome = arrived
                 asked_at.pop(node, None)
-                value = await self._chunk_value(key, node, outcome)
+                value = await self._good_value(key, kind, node, outcome)
                 if value is not None:
                     plan.delivered(node)
                     return value
                 plan.failed(node)
         finally:
             fanout.abandon()
-        raise Unavailable(f"no good copy of chunk {chunk} answered")
+        raise Unavailable(f"no good copy of {digest} answered")
 
-    async def _chunk_value(self, key: RecordKey, node: NodeId, outcome: Outcome) -> Buffer | None:
+    async def _good_value(
+        self, key: RecordKey, kind: RecordKind, node: NodeId, outcome: Outcome
+    ) -> Buffer | None:
         if isinstance(outcome, HoldfastError):
             self.cluster.note_error(node, outcome)
             return None
         state = state_of(outcome)
         if not self.cluster.counts(outcome) or state is None or outcome.payload is None:
             return None
-        chunk_state = RecordState(RecordKind.DATA, len(outcome.payload))
-        return outcome.payload if await self.is_intact(key, chunk_state, outcome) else None
+        return outcome.payload if await self.is_intact(key, kind, outcome) else None

@@ -30,6 +30,7 @@ from ring.errors import BadRequest, NotAdmitted, Unsupported
 from ring.layout import Layout
 from ring.life import NodeId
 from ring.messages import Request
+from ring.recipe import recipe_bytes
 from ring.record import RecordKey, RecordKind, RecordState
 from ring.seams import Disk, Randomness, Transport
 
@@ -113,7 +114,7 @@ class NodeService:
             if found is None:
                 return None
             self.counters["get_total"] += 1
-            return self._record(key, *found)
+            return self._record(key, found[0], _fitting(found[1], request.bytes_max))
         states = store.stat_now(request.keys)
         return None if states is None else self._states(request.keys, states)
 
@@ -126,9 +127,8 @@ class NodeService:
         match request:
             case messages.PutRecord():
                 return await self._put(self._store, request, payload)
-            case messages.GetRecord(key):
-                self.counters["get_total"] += 1
-                return self._record(key, *await self._store.get(key))
+            case messages.GetRecord(key, bytes_max):
+                return await self._get(self._store, key, bytes_max)
             case messages.StatRecords(keys):
                 return self._states(keys, await self._store.stat(keys))
             case messages.ConfirmChunks(claimant, chunks):
@@ -178,6 +178,17 @@ class NodeService:
         self.counters["put_total"] += 1
         self.counters["put_bytes_total"] += len(value)
         return Response(messages.PutReply(answer), None, self._votes(request.key.digest))
+
+    async def _get(
+        self, store: LocalRecordStore, key: RecordKey, bytes_max: int
+    ) -> Response:
+        """Values that are longer than wanted are not even read."""
+        self.counters["get_total"] += 1
+        (state,) = await store.stat([key])
+        if not state.held or _value_bytes(state) > bytes_max:
+            return self._record(key, state, None)
+        state, value = await store.get(key)
+        return self._record(key, state, _fitting(value, bytes_max))
 
     def _record(
         self, key: RecordKey, state: RecordState, value: Buffer | None
@@ -239,3 +250,14 @@ class NodeService:
     async def _admitted(self) -> None:
         if self._store is None:
             self._store = await self._open_store()
+
+
+def _value_bytes(state: RecordState) -> int:
+    """Length of a held value."""
+    if state.kind is RecordKind.RECIPE:
+        return recipe_bytes(state.size_bytes)
+    return state.size_bytes
+
+
+def _fitting(value: Buffer | None, bytes_max: int) -> Buffer | None:
+    return None if value is None or len(value) > bytes_max else value

@@ -14,14 +14,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Final, Self, TypeVar
 
 from ring.admission import PutAnswer
 from ring.digest import Digest
 from ring.errors import PeerProtocol
 from ring.fields import Packed, flag, integer, items, octets, optional_digest, row
 from ring.life import Life, NodeId
-from ring.limits import GENERATION_MAX, KEYS_PER_REQUEST_MAX
+from ring.limits import GENERATION_MAX, KEYS_PER_REQUEST_MAX, PAYLOAD_BYTES_MAX
 from ring.record import RecordKey, RecordKind, RecordState, Root
 
 
@@ -56,6 +56,14 @@ class Reply(Message):
 ReplyT = TypeVar("ReplyT", bound=Reply)
 
 
+_KINDS: Final = tuple(RecordKind)  # by number: looking one up is cheaper than calling the enum
+assert [int(kind) for kind in _KINDS] == list(range(len(_KINDS)))
+
+
+def _parse_kind(value: object) -> RecordKind:
+    return _KINDS[integer(value, len(_KINDS) - 1)]
+
+
 def pack_state(state: RecordState) -> Packed:
     """kind, size in bytes, root, flags (1 held, 2 claimed), verified-at second."""
     flags = state.held | state.claimed << 1
@@ -67,7 +75,7 @@ def parse_state(value: object) -> RecordState:
     kind, size_bytes, root, flags, verified_at_s = row(value, 5)
     bits = integer(flags, 3)
     return RecordState(
-        RecordKind(integer(kind, max(RecordKind))),
+        _parse_kind(kind),
         integer(size_bytes),
         Root(integer(root, 2 * GENERATION_MAX + 1)),
         bool(bits & 1),
@@ -101,7 +109,7 @@ class PutRecord(Request):
         key, kind, size_bytes, generation, claimant = row(fields, 5)
         return cls(
             RecordKey.from_raw(octets(key)),
-            RecordKind(integer(kind, max(RecordKind))),
+            _parse_kind(kind),
             integer(size_bytes),
             integer(generation, GENERATION_MAX),
             optional_digest(claimant),
@@ -134,24 +142,26 @@ class PutReply(Reply):
 class GetRecord(Request):
     """The state, and the value as payload when a copy is held and not known to be bad.
 
-    The node does not hash what the asker will verify.
+    bytes_max: a longer value is not sent; the asker then asks again where large values travel, so
+    that no small question waits behind it.  The node does not hash what the asker will verify.
     """
 
     op = 3
     key: RecordKey
+    bytes_max: int = PAYLOAD_BYTES_MAX
 
     def pack(self) -> Packed:
-        return (self.key.raw,)
+        return (self.key.raw, self.bytes_max)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        (key,) = row(fields, 1)
-        return cls(RecordKey.from_raw(octets(key)))
+        key, bytes_max = row(fields, 2)
+        return cls(RecordKey.from_raw(octets(key)), integer(bytes_max, PAYLOAD_BYTES_MAX))
 
 
 @dataclass(frozen=True, slots=True)
 class RecordReply(Reply):
-    """A record's state; the payload is there exactly when it says held."""
+    """A record's state; to GetRecord the value is the payload unless it is longer than wanted."""
 
     op = 4
     state: RecordState

@@ -80,5 +80,10 @@ class Recipe:
         return cls(size_bytes, chunks)
 
 
+def recipe_bytes(size_bytes: int) -> int:
+    """Length of the recipe of a blob of `size_bytes`."""
+    return _HEADER.size + -(-size_bytes // CHUNK_BYTES) * _RAW_BYTES + _RAW_BYTES
+
+
 def _checksum(blob: Digest, body: bytes) -> bytes:
     return blake3(blob.key + body).digest()
