@@ -22,6 +22,16 @@ MAY_IMPORT: Final = {
     "holdfast": ("ring", "node", "gateway", "holdfast"),
 }
 
+# What a module must not reach by way of others either, whatever the arrows allow each step: the
+# half of a node that keeps bytes from a gateway, and the servers from the client library.
+KEEPS_BYTES: Final = ("node.*store*", "node.*disk*", "node.posix_*", "node.service", "node.process")
+MUST_NOT_REACH: Final = {
+    "gateway": KEEPS_BYTES,
+    "node.transport": KEEPS_BYTES,
+    "node.client": KEEPS_BYTES,
+    "holdfast.client": (*KEEPS_BYTES, "gateway", "gateway.*"),
+}
+
 # All that `ring` may import from outside. To add a name here, be sure that it does no I/O, reads no
 # clock, draws no randomness, starts no thread and logs nothing.
 RING_MAY_IMPORT: Final = frozenset(
@@ -57,6 +67,7 @@ class Ban:
 
 
 DISK = "node/posix_*.py"
+THREADS = "node/posix_threads.py"
 HOST = "node/host.py"
 COMMAND = "holdfast/*"
 
@@ -95,7 +106,7 @@ BANS: Final = (
             "asyncio.to_thread",
             "*.run_in_executor",
         ),
-        only_in=(DISK,),
+        only_in=(THREADS,),
         reason="threads end determinism; only the real disk has them",
     ),
     Ban(

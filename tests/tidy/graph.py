@@ -11,8 +11,8 @@ from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
 from tests.tidy import allowed
-from tests.tidy.names import imports, is_below, references
-from tests.tidy.rules import package_of, tree_of
+from tests.tidy.names import imports, is_below
+from tests.tidy.rules import names_of, package_of, tree_of
 
 # Where a distribution and the module that it brings are not called the same.
 _MODULE_OF = {"prometheus-client": "prometheus_client"}
@@ -25,6 +25,23 @@ def cycles(files: Mapping[str, str]) -> Iterator[str]:
     for start in sorted(edges):
         trail: list[str] = []
         yield from _cycles_from(start, edges, trail, done)
+
+
+def reaches(files: Mapping[str, str]) -> Iterator[str]:
+    """No module has behind it, however many imports away, what it must do without."""
+    edges = _edges(files)
+    for top, patterns in allowed.MUST_NOT_REACH.items():
+        starts = sorted(module for module in edges if is_below(module, top))
+        ways = {start: start for start in starts}
+        waiting = [*starts]
+        while waiting:
+            module = waiting.pop(0)
+            if any(fnmatch(module, pattern) for pattern in patterns):
+                yield f"{ways[module]}: {top} must do without {module}"
+            for target in edges[module]:
+                if target not in ways:
+                    ways[target] = f"{ways[module]} -> {target}"
+                    waiting.append(target)
 
 
 def libraries(files: Mapping[str, str], declared: list[str]) -> Iterator[str]:
@@ -52,7 +69,7 @@ def needless(files: Mapping[str, str]) -> Iterator[str]:
     for ban in allowed.BANS:
         for pattern in ban.only_in:
             excepted = [path for path in files if fnmatch(path, pattern)]
-            names = [name for path in excepted for name in references(path, tree_of(files[path]))]
+            names = [name for path in excepted for name in names_of(path, files[path])]
             if not any(is_below(name.dotted, top) for name in names for top in ban.names):
                 yield f"{pattern}: uses no {ban.names[0]} or the like; drop the exception"
 

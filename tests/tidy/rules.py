@@ -16,13 +16,13 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 
 from tests.tidy import allowed
-from tests.tidy.names import imports, is_below, references
+from tests.tidy.names import Name, imports, is_below, references
 
 Rule = Callable[[str, str], Iterator[str]]
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SUPPRESSION = re.compile(r"#\s*(noqa|type:\s*ignore)(?P<rest>.*)")
-_EXPLAINED = re.compile(r"(:\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*|\[[a-z0-9, -]+\])\s+\W*\s*\w+\W+\w+")
+_EXPLAINED = re.compile(r"(:\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*|\[[a-z0-9, -]+\])\W+(\w+\W+\w+|\w{5,})")
 
 
 def parses(path: str, source: str) -> Iterator[str]:
@@ -62,7 +62,7 @@ def seams(path: str, source: str) -> Iterator[str]:
     """Clock, randomness, threads, disk and processes are touched in their seam files only."""
     if package_of(path) is None:
         return
-    names = list(references(path, tree_of(source)))
+    names = names_of(path, source)
     for ban in allowed.BANS:
         if any(fnmatch(path, pattern) for pattern in ban.only_in):
             continue
@@ -76,7 +76,7 @@ def no_patching(path: str, source: str) -> Iterator[str]:
     """Tests use fakes that pass the real thing's suite, never mocks or patches."""
     if not path.endswith(".py"):
         return
-    for name in references(path, tree_of(source)):
+    for name in names_of(path, source):
         if is_below(name.dotted, "unittest.mock") or name.dotted == "*.setattr":
             yield f"{path}:{name.line}: {name.dotted} patches; write a fake behind a seam"
 
@@ -181,6 +181,12 @@ def tree_of(source: str) -> ast.Module:
         return ast.parse(source)
     except SyntaxError:
         return ast.Module(body=[], type_ignores=[])
+
+
+@lru_cache(maxsize=1024)
+def names_of(path: str, source: str) -> tuple[Name, ...]:
+    """All names that the module refers to."""
+    return tuple(references(path, tree_of(source)))
 
 
 def package_of(path: str) -> str | None:
