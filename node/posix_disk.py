@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 # More than the processors: the threads wait for the medium, and ext4 commits all the syncs that
 # wait at the same time in one go.
-THREADS: Final = 32
+THREADS: Final = 16
 OPEN_FILES_MAX: Final = 4096
 _OPEN_FILES_SHARE: Final = 4  # of what the process may open; sockets need the rest
 

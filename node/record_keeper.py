@@ -1,0 +1,368 @@
+"""The record store of a node, whatever keeps the bytes and the rows.
+
+What a write does to a record is decided by ring/admission.py; this file brings the bytes, the rows
+and the answer into an order that no crash can turn into a lie.
+
+Rules:
+1.  Bytes, then row, then answer: a row says held only after its bytes are durable.
+2.  Row, then bytes, when bytes go: after a tombstone's row is durable its value is removed.
+3.  Every value is checked before it is stored, and a copy that is here already is compared with it:
+    a bad one goes into quarantine and is replaced before the answer.
+4.  One operation at a time for each key; reads ask no lock and see what is durable.
+5.  What has begun is finished, also when the caller is gone (node/operations.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from node.key_locks import KeyLocks
+from node.operations import Operations
+from node.record_change import RecordChange
+from node.record_reader import RecordReader
+from node.record_row import pack_row
+from node.record_table import RecordTable
+from node.state_journal import Ledger
+from node.value_check import Offload, ValueCheck, in_place
+from node.values import Values
+from ring import admission
+from ring.admission import PutAnswer
+from ring.digest import Buffer, Digest
+from ring.errors import BadRequest, Corrupt, DiskFull, StorageFault
+from ring.limits import BLOB_BYTES_MAX, GENERATION_MAX, PARTITIONS
+from ring.messages import CopyVerdict
+from ring.record import (
+    NO_ROOT,
+    RecordKey,
+    RecordKind,
+    RecordState,
+    Root,
+    dead,
+    generation_of,
+    is_live,
+    merge,
+    without_value,
+)
+from ring.seams import Clock
+
+CLOSE_TIMEOUT_S: Final = 10.0
+
+log = structlog.get_logger()
+
+
+class RecordKeeper(RecordReader):
+    """node.local_store.LocalRecordStore over a table, values and a ledger."""
+
+    def __init__(
+        self,
+        *,
+        table: RecordTable,
+        values: Values,
+        ledger: Ledger,
+        clock: Clock,
+        offload: Offload = in_place,
+    ) -> None:
+        super().__init__(table, values)
+        self._ledger = ledger
+        self._clock = clock
+        self._check = ValueCheck(offload)
+        self._locks = KeyLocks()
+        self._operations = Operations()
+
+    # --- writes -----------------------------------------------------------------------------------
+
+    async def put_root(
+        self, key: RecordKey, kind: RecordKind, size_bytes: int, generation: int, value: Buffer
+    ) -> PutAnswer:
+        """See RecordStore.  `had` says that GET would have found this copy, and it is good."""
+        if not 1 <= generation <= GENERATION_MAX:
+            raise BadRequest(f"{key.digest}: generation {generation} is out of bounds")
+        await self._check.require(key, kind, size_bytes, value)
+        return await self._operations.finish(
+            lambda: self._put_root(key, kind, size_bytes, generation, value)
+        )
+
+    async def put_chunk(
+        self, key: RecordKey, claimant: Digest | None, value: Buffer
+    ) -> PutAnswer:
+        """See RecordStore.  `had` says that a good copy was here."""
+        await self._check.require(key, RecordKind.DATA, len(value), value)
+        return await self._operations.finish(lambda: self._put_chunk(key, claimant, value))
+
+    async def absorb(
+        self,
+        key: RecordKey,
+        state: RecordState,
+        claimants: Sequence[Digest],
+        value: Buffer | None,
+    ) -> None:
+        if state.size_bytes > BLOB_BYTES_MAX or state.root > dead(GENERATION_MAX):
+            raise BadRequest(f"{key.digest}: a peer's state is out of bounds")
+        if value is not None:
+            await self._check.require(key, state.kind, state.size_bytes, value)
+        await self._operations.finish(lambda: self._absorb(key, state, claimants, value))
+
+    async def bury(self, key: RecordKey, generation: int) -> RecordState:
+        if not 0 <= generation <= GENERATION_MAX:
+            raise BadRequest(f"{key.digest}: generation {generation} is out of bounds")
+        return await self._operations.finish(lambda: self._bury(key, generation))
+
+    async def drop(self, key: RecordKey) -> None:
+        await self._operations.finish(lambda: self._drop(key))
+
+    async def confirm(self, claimant: Digest, chunks: Sequence[Digest]) -> list[bool]:
+        return await self._operations.finish(lambda: self._confirm(claimant, chunks))
+
+    async def raise_floor(self, partition: int, generation: int) -> None:
+        if not (0 <= partition < PARTITIONS and 0 <= generation <= GENERATION_MAX):
+            raise BadRequest(f"floor {generation} of partition {partition} is out of bounds")
+        if generation > self._table.floor(partition):
+            change = RecordChange(floors={partition: generation})
+            await self._ledger.commit(change, essential=True)
+
+    async def verify(self, key: RecordKey) -> CopyVerdict:
+        return await self._operations.finish(lambda: self._verify(key))
+
+    async def close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._operations.close()
+                await self._ledger.close()
+        except TimeoutError:
+            log.warning("the store was closed while its disk did not answer")
+
+    async def _second_look(self, key: RecordKey) -> tuple[RecordState, Buffer | None]:
+        return await self._operations.finish(lambda: self._look_again(key))
+
+    # --- operations, each with its key locked -----------------------------------------------------
+
+    async def _put_root(
+        self, key: RecordKey, kind: RecordKind, size_bytes: int, generation: int, value: Buffer
+    ) -> PutAnswer:
+        async with self._locks.hold((key.raw,)):
+            before = self._table.state(key.raw)
+            floor = self._table.floor(key.digest.partition)
+            if admission.refuses_put(before, floor, generation):
+                return PutAnswer(before.root, floor, had=False)
+            had_copy = await self._keep(key, kind, value, before)
+            after = admission.put_root(
+                before,
+                kind=kind,
+                size_bytes=size_bytes,
+                generation=generation,
+                now_s=self._now_s(),
+            )
+            await self._commit_copy(key, before, after)
+            return PutAnswer(after.root, floor, had=had_copy and before.visible)
+
+    async def _put_chunk(
+        self, key: RecordKey, claimant: Digest | None, value: Buffer
+    ) -> PutAnswer:
+        async with self._locks.hold((key.raw,)):
+            before = self._table.state(key.raw)
+            had_copy = await self._keep(key, RecordKind.DATA, value, before)
+            after = admission.put_chunk(
+                replace(before, kind=RecordKind.DATA),
+                size_bytes=len(value),
+                claimed=claimant is not None,
+                now_s=self._now_s(),
+            )
+            claimants = () if claimant is None else (claimant,)
+            await self._commit_copy(key, before, after, claimants)
+            floor = self._table.floor(key.digest.partition)
+            return PutAnswer(after.root, floor, had=had_copy)
+
+    async def _absorb(
+        self,
+        key: RecordKey,
+        state: RecordState,
+        claimants: Sequence[Digest],
+        value: Buffer | None,
+    ) -> None:
+        async with self._locks.hold((key.raw,)):
+            before = self._table.state(key.raw)
+            after = _merged(before, state, claimed=bool(claimants), brought=value is not None)
+            if value is not None and after.held:
+                await self._keep(key, state.kind, value, before)
+                after = replace(after, verified_at_s=self._now_s())
+            if before.held and not after.held:
+                await self._forget(key, before, after)
+            else:
+                await self._commit_copy(key, before, after, claimants)
+
+    async def _bury(self, key: RecordKey, generation: int) -> RecordState:
+        async with self._locks.hold((key.raw,)):
+            before = self._table.state(key.raw)
+            after = admission.bury(before, generation)
+            if after != before:
+                await self._forget(key, before, after)
+            return after
+
+    async def _drop(self, key: RecordKey) -> None:
+        async with self._locks.hold((key.raw,)):
+            before = self._table.state(key.raw)
+            if before.exists:
+                await self._ledger.commit(RecordChange(dropped=[key.raw]), essential=True)
+            if before.held:
+                await self._values.remove(key, before.kind)
+
+    async def _confirm(self, claimant: Digest, chunks: Sequence[Digest]) -> list[bool]:
+        keys = [RecordKey(chunk).raw for chunk in chunks]
+        async with self._locks.hold(keys):
+            states = {key: self._table.state(key) for key in keys}
+            here = {
+                key: state.held and state.kind is RecordKind.DATA for key, state in states.items()
+            }
+            change = RecordChange()
+            for key, state in states.items():
+                if here[key] and not self._table.is_claimed_by(key, claimant):
+                    change.claims.append((key, claimant.key))
+                    if not state.claimed:
+                        change.rows[key] = pack_row(replace(state, claimed=True))
+            if change:
+                await self._ledger.commit(change)
+            return [here[key] for key in keys]
+
+    async def _verify(self, key: RecordKey) -> CopyVerdict:
+        async with self._locks.hold((key.raw,)):
+            before = self._table.state(key.raw)
+            if not before.held:
+                return CopyVerdict.ABSENT
+            try:
+                value = await self._values.read(key, before.kind)
+            except FileNotFoundError:
+                await self._lose(key, before)
+                return CopyVerdict.ABSENT
+            if await self._check.is_good(key, before.kind, before.size_bytes, value):
+                now_s = self._now_s()
+                row = pack_row(replace(before, verified_at_s=now_s))
+                with suppress(DiskFull):  # the copy is good all the same
+                    await self._ledger.commit(RecordChange(rows={key.raw: row}))
+                return CopyVerdict.GOOD
+            await self._set_aside(key, before)
+            return CopyVerdict.QUARANTINED
+
+    async def _look_again(self, key: RecordKey) -> tuple[RecordState, Buffer | None]:
+        async with self._locks.hold((key.raw,)):
+            state = self._table.state(key.raw)
+            if not state.held:
+                return state, None
+            try:
+                value = await self._values.read(key, state.kind)
+            except FileNotFoundError:
+                await self._lose(key, state)
+            else:
+                if self._has_length(state, value):
+                    return state, value
+                await self._set_aside(key, state)
+            return without_value(state), None
+
+    # --- steps of operations ----------------------------------------------------------------------
+
+    async def _keep(
+        self, key: RecordKey, kind: RecordKind, value: Buffer, before: RecordState
+    ) -> bool:
+        """Have the checked `value` stored durably; whether a good copy was here already."""
+        if before.held:
+            reason = await self._fault_of_copy(key, kind, value, before)
+            if reason is None:
+                return True
+            await self._condemn(key, before, reason)
+        await self._values.write(key, kind, value)
+        return False
+
+    async def _fault_of_copy(
+        self, key: RecordKey, kind: RecordKind, value: Buffer, before: RecordState
+    ) -> str | None:
+        """What is wrong with the copy that is here, None when it is `value`.
+
+        Raises Corrupt when it is a good record that contradicts a recipe: data proves itself, of
+        two recipes neither does.
+        """
+        try:
+            present = await self._values.read(key, before.kind)
+        except FileNotFoundError:
+            return "it is missing"
+        except StorageFault as error:
+            return f"it cannot be read: {error.detail}"
+        if kind is before.kind and await self._check.are_equal(present, value):
+            return None
+        if kind is RecordKind.RECIPE and await self._check.is_good(
+            key, before.kind, before.size_bytes, present
+        ):
+            raise Corrupt(f"{key.digest}: this recipe contradicts the record that is here")
+        return "its bytes do not match"
+
+    async def _condemn(self, key: RecordKey, state: RecordState, reason: str) -> None:
+        """Put the copy that is here aside."""
+        log.warning("a bad copy goes into quarantine", digest=str(key.digest), reason=reason)
+        self._quarantined_total += 1
+        await self._values.quarantine(key, state.kind)
+
+    async def _set_aside(self, key: RecordKey, state: RecordState) -> None:
+        """Put a copy aside that is bad, and remember that none is here."""
+        await self._condemn(key, state, "its bytes do not match")
+        row = pack_row(without_value(state))
+        await self._ledger.commit(RecordChange(rows={key.raw: row}), essential=True)
+
+    async def _lose(self, key: RecordKey, state: RecordState) -> None:
+        """Remember that the copy is gone, which somebody else must have removed."""
+        log.warning("a copy is missing", digest=str(key.digest))
+        self._lost_total += 1
+        row = pack_row(without_value(state))
+        await self._ledger.commit(RecordChange(rows={key.raw: row}), essential=True)
+
+    async def _forget(self, key: RecordKey, before: RecordState, after: RecordState) -> None:
+        """Make a state durable that may hold no value any more, then remove the value."""
+        change = RecordChange(rows={key.raw: pack_row(after)})
+        await self._ledger.commit(change, essential=True)
+        if before.held and not after.held:
+            await self._values.remove(key, before.kind)
+
+    async def _commit_copy(
+        self,
+        key: RecordKey,
+        before: RecordState,
+        after: RecordState,
+        claimants: Sequence[Digest] = (),
+    ) -> None:
+        """Make a state durable whose value is; a value that no row came to know is removed."""
+        change = RecordChange(rows={key.raw: pack_row(after)} if after != before else {})
+        for claimant in claimants:
+            if not self._table.is_claimed_by(key.raw, claimant):
+                change.claims.append((key.raw, claimant.key))
+        if not change:
+            return
+        try:
+            await self._ledger.commit(change, essential=_is_dead(after.root))
+        except (DiskFull, StorageFault):
+            if after.held and not before.held:
+                with suppress(StorageFault):
+                    await self._values.remove(key, after.kind)
+            raise
+
+    def _now_s(self) -> int:
+        return int(self._clock.now_s())
+
+
+def _merged(
+    own: RecordState, theirs: RecordState, *, claimed: bool, brought: bool
+) -> RecordState:
+    """The state after a peer's was heard; `brought`: its value came along and is right."""
+    after = merge(own, replace(theirs, held=brought, claimed=claimed, verified_at_s=0))
+    describing = theirs if brought else own
+    if after.held:
+        after = replace(after, kind=describing.kind, size_bytes=describing.size_bytes)
+    if not _is_dead(after.root):
+        return after
+    return admission.bury(after, generation_of(after.root))
+
+
+def _is_dead(root: Root) -> bool:
+    return root != NO_ROOT and not is_live(root)
