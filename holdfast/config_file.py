@@ -1,8 +1,8 @@
 """Configuration files of nodes and gateways: read at start, written by `serve`.
 
-A file is TOML with the table `[cluster]`, the same for all, and `[node]` or `[gateway]`.  Relative
-paths count from the file's own directory.  Variables of the environment override the process's own
-table: HOLDFAST_NODE_ID=node-2, HOLDFAST_GATEWAY_LISTEN=0.0.0.0:7070.
+A file is TOML with the table `[cluster]`, the same for all, `[node]` or `[gateway]`, and perhaps
+`[log]`.  Relative paths count from the file's own directory.  Variables of the environment override
+the process's own table: HOLDFAST_NODE_ID=node-2, HOLDFAST_GATEWAY_LISTEN=0.0.0.0:7070.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gateway.config import GatewayConfig
 from holdfast.cluster_config import ClusterConfig
 from holdfast.config_table import overridden, read_table
 from holdfast.local_fault import local_faults
+from holdfast.log_lines import LogConfig
 from node.config import NodeConfig
 from ring.errors import BadRequest
 from ring.layout import Layout
@@ -37,28 +38,27 @@ class Loaded(Generic[T]):
     config: T
     layout: Layout
     secret: bytes
+    log: LogConfig
 
 
 def load_node(path: str, environ: Mapping[str, str]) -> Loaded[NodeConfig]:
     """Read a node's file; raises BadRequest with all problems in words, or LocalFault."""
-    config, cluster = _load(path, "node", NodeConfig, environ)
-    member = cluster.layout.member(config.id)
-    if member is None:
-        known = ", ".join(cluster.layout.nodes)
+    loaded = _load(path, "node", NodeConfig, environ)
+    config, layout = loaded.config, loaded.layout
+    if layout.member(config.id) is None:
+        known = ", ".join(layout.nodes)
         raise BadRequest(f"{path}: node.id: {config.id!r} is no member; members are {known}")
-    config = replace(config, data_dir=_beside(path, config.data_dir))
-    return Loaded(config, cluster.layout, read_secret(_beside(path, cluster.secret_file)))
+    return replace(loaded, config=replace(config, data_dir=_beside(path, config.data_dir)))
 
 
 def load_gateway(path: str, environ: Mapping[str, str]) -> Loaded[GatewayConfig]:
     """Read a gateway's file; raises BadRequest with all problems in words, or LocalFault."""
-    config, cluster = _load(path, "gateway", GatewayConfig, environ)
-    return Loaded(config, cluster.layout, read_secret(_beside(path, cluster.secret_file)))
+    return _load(path, "gateway", GatewayConfig, environ)
 
 
 def read_secret(path: str) -> bytes:
     """The cluster secret, without white space around it; raises BadRequest or LocalFault."""
-    with local_faults(f"read the cluster secret {path!r}"), open(path, "rb") as file:
+    with local_faults("read the cluster secret", path), open(path, "rb") as file:
         mode = os.fstat(file.fileno()).st_mode
         secret = file.read(SECRET_BYTES_MAX + 1).strip()
     if mode & (stat.S_IROTH | stat.S_IWOTH):
@@ -85,15 +85,14 @@ def render(tables: Mapping[str, Mapping[str, object]]) -> str:
     return "\n".join(lines[1:]) + "\n"
 
 
-def _load(
-    path: str, name: str, kind: type[T], environ: Mapping[str, str]
-) -> tuple[T, ClusterConfig]:
-    tables = _read(path)
+def _load(path: str, name: str, kind: type[T], environ: Mapping[str, str]) -> Loaded[T]:
+    tables = parse_toml(path)
     problems: list[str] = [
-        f"[{key}]: unknown table; a {name}'s file has [cluster] and [{name}]"
+        f"[{key}]: unknown table; a {name}'s file has [cluster], [{name}] and [log]"
         for key in tables
-        if key not in {"cluster", name}
+        if key not in {"cluster", "log", name}
     ]
+    log = read_table(LogConfig, tables.get("log", {}), "log", problems)
     cluster = read_table(ClusterConfig, tables.get("cluster", {}), "cluster", problems)
     own: object = tables.get(name, {})
     if isinstance(own, dict):
@@ -102,13 +101,15 @@ def _load(
         except BadRequest as error:
             problems.append(error.detail)
     config = read_table(kind, own, name, problems)
-    if problems or config is None or cluster is None:
+    if problems or config is None or cluster is None or log is None:
         raise BadRequest("\n  ".join([f"{path} cannot be used:", *problems]))
-    return config, cluster
+    secret = read_secret(_beside(path, cluster.secret_file))
+    return Loaded(config, cluster.layout, secret, log)
 
 
-def _read(path: str) -> dict[str, object]:
-    with local_faults(f"read {path!r}"), open(path, "rb") as file:
+def parse_toml(path: str) -> dict[str, object]:
+    """The tables of a file; raises BadRequest or LocalFault."""
+    with local_faults("read", path), open(path, "rb") as file:
         data = file.read(CONFIG_BYTES_MAX)
     try:
         return tomllib.loads(data.decode())

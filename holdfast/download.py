@@ -35,13 +35,9 @@ def blob_path(digest: Digest) -> str:
 
 
 def read_stat(headers: Mapping[str, str], size_bytes: int) -> BlobStat:
-    """What the headers of a GET or HEAD say about a blob; generation 0 when they do not say."""
-    generation = headers.get("Holdfast-Generation", "")
-    return BlobStat(
-        size_bytes=size_bytes,
-        generation=int(generation) if generation.isascii() and generation.isdigit() else 0,
-        confirmed=headers.get("Holdfast-Quorum", "").strip().lower() != "no",
-    )
+    """What the headers of a GET or HEAD say about a blob; generations do not cross HTTP (0)."""
+    confirmed = headers.get("Holdfast-Quorum", "").strip().lower() != "no"
+    return BlobStat(size_bytes, generation=0, confirmed=confirmed)
 
 
 @dataclass(frozen=True, slots=True)

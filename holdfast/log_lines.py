@@ -44,6 +44,11 @@ class LogConfig:
 _FIRST_KEYS: Final = ("timestamp", "level", "process", "event")
 
 
+def with_json(config: LogConfig, *, as_json: bool) -> LogConfig:
+    """The file's settings, with JSON when the command line says so."""
+    return LogConfig(LogFormat.JSON, config.level) if as_json else config
+
+
 def configure_log(config: LogConfig, process: str) -> None:
     """Send all log lines of this process to standard error, with its name in each."""
     level = logging.getLevelNamesMapping()[config.level.value.upper()]

@@ -27,13 +27,14 @@ import structlog
 RESTART_FIRST_S: Final = 0.2
 RESTART_MAX_S: Final = 10.0
 LIVED_S: Final = 10.0
+HOLDFAST: Final = (sys.executable, "-m", "holdfast")
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """A child: its name in log lines, and the arguments of `python -m holdfast`."""
+    """A child: its name in log lines, and its arguments."""
 
     name: str
     arguments: tuple[str, ...]
@@ -103,10 +104,14 @@ class Supervisor:
     """Children of this process; leaving the context kills those that still run.
 
     inherited: descriptors that every child keeps open, such as that of a lock.
+    program: what a child's arguments are given to.
     """
 
-    def __init__(self, inherited: Sequence[int] = ()) -> None:
+    def __init__(
+        self, inherited: Sequence[int] = (), *, program: Sequence[str] = HOLDFAST
+    ) -> None:
         self._inherited = tuple(inherited)
+        self._program = tuple(program)
         self._running: dict[Child, asyncio.Task[None]] = {}
         self._watched, self._held = os.pipe()
         self._stopping: list[Child] = []
@@ -165,9 +170,7 @@ class Supervisor:
 
     async def _spawn(self, spec: ChildSpec) -> Process:
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "holdfast",
+            *self._program,
             *spec.arguments,
             stdin=self._watched,
             pass_fds=self._inherited,

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Final
 
 from ring.address import Address
 from ring.errors import BadRequest
 from ring.life import NodeId
+
+DRAIN_S: Final = 10.0
 
 
 class StoreKind(enum.StrEnum):
@@ -42,7 +45,7 @@ class NodeConfig:
     health_listen: str = ""
     store: StoreKind = StoreKind.FILES
     accept_blank: bool = False
-    drain_s: float = 10.0
+    drain_s: float = DRAIN_S
 
     def __post_init__(self) -> None:
         problems = []
