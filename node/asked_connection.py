@@ -82,6 +82,7 @@ class AskedConnection(Connection):
         self._over(self)
 
     def wrote(self) -> None:
+        """See Connection."""
         super().wrote()
         if self._flow is not None:
             self._flow.wrote()

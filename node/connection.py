@@ -93,16 +93,19 @@ class Connection(FrameReader, asyncio.BufferedProtocol):
             self.sender.resume()
 
     def hold_frames(self) -> None:
+        """See FrameReader; the transport rests too."""
         super().hold_frames()
         if not self.over:
             self._transport.pause_reading()
 
     def release_frames(self) -> None:
+        """See FrameReader."""
         super().release_frames()
         if not (self.over or self.frames_held):
             self._transport.resume_reading()
 
     def bytes_expected(self, count: int) -> None:
+        """See FrameReader; asks the kernel to wake us for more than a little."""
         if self._encrypted:
             return  # the kernel counts encrypted bytes
         wake_bytes = min(max(count, 1), _WAKE_BYTES)

@@ -24,6 +24,7 @@ from ring.digest import Buffer
 from ring.errors import HoldfastError
 from ring.limits import KIB, MIB, PAYLOAD_SMALL_BYTES_MAX
 
+_BUFFERS: Final = (bytes, bytearray, memoryview)
 _BATCH_BYTES: Final = 256 * KIB
 _TURN_BYTES_MAX: Final = 8 * MIB  # then everybody else gets a turn of the loop
 
@@ -44,9 +45,12 @@ def payload_bytes(payload: Payload | None) -> int:
     """Length of what follows an envelope."""
     if payload is None:
         return 0
-    if isinstance(payload, bytes | memoryview | bytearray):
-        return len(payload)
-    return payload.size_bytes
+    return len(payload) if isinstance(payload, _BUFFERS) else payload.size_bytes
+
+
+def span_of(payload: Payload | None) -> FileSpan | None:
+    """What is not in memory."""
+    return None if payload is None or isinstance(payload, _BUFFERS) else payload
 
 
 class FrameSender:
@@ -139,7 +143,7 @@ class FrameSender:
             head, payload, _, sent = outgoing
             small.append(head)
             size += len(head)
-            if isinstance(payload, bytes | memoryview | bytearray):
+            if isinstance(payload, _BUFFERS):
                 size += len(payload)
                 if len(payload) <= PAYLOAD_SMALL_BYTES_MAX:
                     small.append(payload)

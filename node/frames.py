@@ -17,14 +17,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from ring.codec import HEADER, parse_header
+from ring.codec import HEADER, NO_PAYLOAD
 from ring.digest import Buffer
 from ring.errors import PeerProtocol
-from ring.limits import KIB, PAYLOAD_SMALL_BYTES_MAX
+from ring.limits import (
+    ENVELOPE_BYTES_MAX,
+    KIB,
+    PAYLOAD_BYTES_MAX,
+    PAYLOAD_SMALL_BYTES_MAX,
+)
 
 WINDOW_BYTES: Final = 128 * KIB
 _TAIL_BYTES_MIN: Final = 16 * KIB  # a shorter rest of the window is not worth a read
 _HEADER_BYTES: Final = HEADER.size
+_read_header: Final = HEADER.unpack_from
 
 assert PAYLOAD_SMALL_BYTES_MAX + _HEADER_BYTES < WINDOW_BYTES
 
@@ -37,6 +43,8 @@ class FrameReader:
     """
 
     def __init__(self, *, envelope_bytes_max: int, payload_bytes_max: int) -> None:
+        assert envelope_bytes_max <= ENVELOPE_BYTES_MAX
+        assert payload_bytes_max <= PAYLOAD_BYTES_MAX
         self.envelope_bytes_max = envelope_bytes_max
         self.payload_bytes_max = payload_bytes_max
         self._window = memoryview(bytearray(WINDOW_BYTES))
@@ -134,36 +142,32 @@ class FrameReader:
 
     def _next_frame(self) -> bool:
         """Hand on one frame; false when more bytes (or a buffer) are needed first."""
-        start = self._start
-        present = self._end - start
-        if present < _HEADER_BYTES:
+        body = self._start + _HEADER_BYTES
+        if self._end < body:
             return False
-        envelope_bytes, payload_bytes = parse_header(self._window, start)
-        if envelope_bytes > self.envelope_bytes_max:
-            raise PeerProtocol(f"an envelope of {envelope_bytes} bytes comes too early")
-        if payload_bytes is not None and payload_bytes > self.payload_bytes_max:
-            raise PeerProtocol(f"a payload of {payload_bytes} bytes comes too early")
-        body = start + _HEADER_BYTES
+        window = self._window
+        envelope_bytes, payload_bytes = _read_header(window, self._start)
+        if not 0 < envelope_bytes <= self.envelope_bytes_max:
+            raise PeerProtocol(f"an envelope of {envelope_bytes} bytes is out of bounds")
         stop = body + envelope_bytes
-        if payload_bytes is None:
+        if payload_bytes == NO_PAYLOAD:
             if self._end < stop:
-                return self._need(_HEADER_BYTES + envelope_bytes)
+                return self._need(stop)
             self._start = stop
-            self.frame_received(self._window[body:stop], None)
+            self.frame_received(window[body:stop], None)
             return True
-        if payload_bytes <= PAYLOAD_SMALL_BYTES_MAX:
-            end = stop + payload_bytes
-            if self._end < end:
-                return self._need(_HEADER_BYTES + envelope_bytes + payload_bytes)
-            self._start = end
-            window = self._window
-            self.frame_received(window[body:stop], bytes(window[stop:end]))
-            return True
-        if self._end < stop:
-            return self._need(_HEADER_BYTES + envelope_bytes)
-        return self._begin_large(body, stop, payload_bytes)
+        if payload_bytes > self.payload_bytes_max:
+            raise PeerProtocol(f"a payload of {payload_bytes} bytes is out of bounds")
+        if payload_bytes > PAYLOAD_SMALL_BYTES_MAX:
+            return self._need(stop) if self._end < stop else self._begin_large(stop, payload_bytes)
+        end = stop + payload_bytes
+        if self._end < end:
+            return self._need(end)
+        self._start = end
+        self.frame_received(window[body:stop], bytes(window[stop:end]))
+        return True
 
-    def _begin_large(self, body: int, stop: int, payload_bytes: int) -> bool:
+    def _begin_large(self, stop: int, payload_bytes: int) -> bool:
         large = self.payload_buffer(payload_bytes)
         if large is None:
             assert self._held, "hold the frames until there is a buffer"
@@ -171,7 +175,7 @@ class FrameReader:
         assert len(large) == payload_bytes, (len(large), payload_bytes)
         got = min(payload_bytes, self._end - stop)
         large[:got] = self._window[stop : stop + got]
-        envelope = bytes(self._window[body:stop])
+        envelope = bytes(self._window[self._start + _HEADER_BYTES : stop])
         self._start = stop + got
         if got == payload_bytes:
             self.frame_received(memoryview(envelope), large)
@@ -180,10 +184,10 @@ class FrameReader:
         self.bytes_expected(payload_bytes - got)
         return False
 
-    def _need(self, frame_bytes: int) -> bool:
-        """Make sure that a frame of that size fits behind `start`."""
-        if self._start + frame_bytes > len(self._window):
-            self._make_room(frame_bytes)
+    def _need(self, end: int) -> bool:
+        """Make sure that the frame that ends there fits into the window."""
+        if end > len(self._window):
+            self._make_room(end - self._start)
         return False
 
     def _make_room(self, frame_bytes: int = 0) -> None:

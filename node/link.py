@@ -65,15 +65,10 @@ class Call(asyncio.Future[Answer]):
     """One call under way."""
 
     __slots__ = ("deadline", "link", "number", "payload_bytes")
-
-    def __init__(
-        self, link: Link, number: int, deadline: float, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        super().__init__(loop=loop)
-        self.link = link
-        self.number = number
-        self.deadline = deadline
-        self.payload_bytes = 0
+    deadline: float
+    link: Link
+    number: int
+    payload_bytes: int
 
     def cancel(self, msg: object = None) -> bool:
         """See asyncio.Future; the call is forgotten."""
@@ -124,21 +119,21 @@ class Link:
         self, request: Request, payload: Buffer | None, epochs: tuple[int, ...], timeout_s: float
     ) -> Call:
         """See ring.seams.Transport."""
-        self._number = number = self._number + 1
-        deadline = self._loop.time() + timeout_s
-        call = Call(self, number, deadline, self._loop)
-        refusal = self._refusal(timeout_s, 0 if payload is None else len(payload))
+        loop = self._loop
+        call = Call(loop=loop)
+        size = 0 if payload is None else len(payload)
+        refusal = self._refusal(timeout_s, size)
         if refusal is not None:
             call.fail(refusal)
             return call
-        deadline_ms = math.ceil(timeout_s * 1000)
-        envelope = encode_request(number, request, deadline_ms=deadline_ms, epochs=epochs)
-        if payload is None:
-            head = frame(envelope)
-        else:
-            head = frame(envelope, len(payload))
-            call.payload_bytes = len(payload)
-            self._unacknowledged.bytes += len(payload)
+        self._number = number = self._number + 1
+        deadline = loop.time() + timeout_s
+        call.link, call.number, call.deadline, call.payload_bytes = self, number, deadline, size
+        envelope = encode_request(
+            number, request, deadline_ms=math.ceil(timeout_s * 1000), epochs=epochs
+        )
+        head = frame(envelope, None if payload is None else size)
+        self._unacknowledged.bytes += size
         self._pending[number] = call
         self._sweep.watch(deadline)
         if self._connection is not None:
@@ -146,7 +141,7 @@ class Link:
         else:
             self._unsent.append((head, payload, call))
             if self._dialling is None:
-                self._dialling = self._loop.create_task(self._dial_until_up())
+                self._dialling = loop.create_task(self._dial_until_up())
         return call
 
     def forget(self, call: Call) -> None:

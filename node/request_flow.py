@@ -19,7 +19,7 @@ from typing import Final
 import structlog
 
 from node.connection import Connection
-from node.frame_sender import payload_bytes
+from node.frame_sender import payload_bytes, span_of
 from node.handler import Asker, Response
 from node.serving import Serving
 from node.work import Job
@@ -199,9 +199,9 @@ class RequestFlow:
     def _answer(self, number: int, response: Response, charge: int) -> None:
         """charge: bytes of the allowance that are free again when the answer has left."""
         payload = response.payload
-        in_memory = payload is None or isinstance(payload, bytes | bytearray | memoryview)
+        span = span_of(payload)
         try:
-            assert in_memory or self._asker.takes_spans, "a span cannot be encrypted"
+            assert span is None or self._asker.takes_spans, "a span cannot be encrypted"
             told = self._handler.sender()
             news = None if told is self._sender_told else told
             envelope = encode_reply(number, response.reply, voter=response.voter, sender=news)
@@ -211,14 +211,14 @@ class RequestFlow:
             self._fail_for_bug(number, error)
             return
         self._sender_told = told
-        sent = None if in_memory and not charge else partial(self._has_left, response, charge)
+        sent = None if span is None and not charge else partial(self._has_left, response, charge)
         self._connection.sender.send(head, payload, None, sent)
         self._hold_behind_answers()
 
     def _has_left(self, response: Response, charge: int) -> None:
-        payload = response.payload
-        if payload is not None and not isinstance(payload, bytes | bytearray | memoryview):
-            payload.close()
+        span = span_of(response.payload)
+        if span is not None:
+            span.close()
         self._serving.payloads.give_back(charge)
 
     def _fail(self, number: int, error: HoldfastError) -> None:
@@ -263,5 +263,4 @@ class RequestFlow:
 
 
 def _memory_bytes(response: Response) -> int:
-    payload = response.payload
-    return len(payload) if isinstance(payload, bytes | bytearray | memoryview) else 0
+    return 0 if span_of(response.payload) is not None else payload_bytes(response.payload)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgpack
 
@@ -29,7 +29,7 @@ from ring.messages import Message, Reply, Request
 
 HEADER: Final = struct.Struct("<II")
 PROTOCOL_VERSION: Final = 1
-_NO_PAYLOAD: Final = 0xFFFF_FFFF
+NO_PAYLOAD: Final = 0xFFFF_FFFF
 _ERROR_OP: Final = 0
 
 _MESSAGES: Final[tuple[type[Message], ...]] = (
@@ -58,12 +58,15 @@ _MESSAGES: Final[tuple[type[Message], ...]] = (
     control.GetStatus,
     control.StatusReply,
 )
-_by_op: Final = {message.op: message for message in _MESSAGES}
-assert len(_by_op) == len(_MESSAGES)
+_requests: Final = {kind.op: kind for kind in _MESSAGES if issubclass(kind, Request)}
+_replies: Final = {kind.op: kind for kind in _MESSAGES if issubclass(kind, Reply)}
+assert len({kind.op for kind in _MESSAGES} - {_ERROR_OP}) == len(_requests) + len(_replies)
+assert len(_requests) + len(_replies) == len(_MESSAGES)
+
+_packer: Final = msgpack.Packer(use_bin_type=True)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestEnvelope:
+class RequestEnvelope(NamedTuple):
     """A request with what every request carries."""
 
     request_id: int
@@ -80,8 +83,7 @@ class Sender:
     peers: control.Lives
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyEnvelope:
+class ReplyEnvelope(NamedTuple):
     """A reply or an error; `sender` is None when unchanged on this connection."""
 
     request_id: int
@@ -94,31 +96,14 @@ def frame(envelope: bytes, payload_bytes: int | None = None) -> bytes:
     """Header and envelope; a payload of that length, if any, follows on its own."""
     assert len(envelope) <= ENVELOPE_BYTES_MAX, len(envelope)
     if payload_bytes is None:
-        return HEADER.pack(len(envelope), _NO_PAYLOAD) + envelope
+        return HEADER.pack(len(envelope), NO_PAYLOAD) + envelope
     assert payload_bytes <= PAYLOAD_BYTES_MAX, payload_bytes
     return HEADER.pack(len(envelope), payload_bytes) + envelope
 
 
-def parse_header(
-    data: bytes | bytearray | memoryview, offset: int = 0
-) -> tuple[int, int | None]:
-    """Envelope and payload length in bytes, None for no payload.
-
-    `data` holds a header at `offset`; raises PeerProtocol beyond the limits.
-    """
-    envelope_bytes, payload_bytes = HEADER.unpack_from(data, offset)
-    if not 0 < envelope_bytes <= ENVELOPE_BYTES_MAX:
-        raise PeerProtocol(f"an envelope of {envelope_bytes} bytes is out of bounds")
-    if payload_bytes == _NO_PAYLOAD:
-        return envelope_bytes, None
-    if payload_bytes > PAYLOAD_BYTES_MAX:
-        raise PeerProtocol(f"a payload of {payload_bytes} bytes is out of bounds")
-    return envelope_bytes, payload_bytes
-
-
 def pack(value: object) -> bytes:
     """Packed with the options of this protocol."""
-    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    packed: bytes = _packer.pack(value)
     return packed
 
 
@@ -146,14 +131,14 @@ def decode_request(envelope: bytes | bytearray | memoryview) -> RequestEnvelope:
     """
     request_id, op, deadline_ms, epochs, fields = row(unpack(envelope), 5)
     number = integer(request_id)
-    kind = _by_op.get(integer(op))
-    if kind is None or not issubclass(kind, Request):
+    kind = _requests.get(integer(op))
+    if kind is None:
         raise RejectedRequest(number, Unsupported(f"message {op!r} is not known to this release"))
     try:
         request = kind.parse(items(fields))
     except (PeerProtocol, InvalidDigest) as error:
         raise RejectedRequest(number, error) from error
-    known_epochs = tuple(integer(epoch) for epoch in items(epochs, 2))
+    known_epochs = tuple(map(integer, items(epochs, 2)))
     return RequestEnvelope(number, integer(deadline_ms), known_epochs, request)
 
 
@@ -181,26 +166,25 @@ def encode_error(request_id: int, error: HoldfastError) -> bytes:
 
 def decode_reply(envelope: bytes | bytearray | memoryview) -> ReplyEnvelope:
     """Read a reply or an error; raises PeerProtocol."""
-    fields = row(unpack(envelope), 5)
-    number, op = integer(fields[0]), integer(fields[1])
-    if op == _ERROR_OP:
-        return ReplyEnvelope(number, False, None, _decode_error(fields[2:]))
-    kind = _by_op.get(op)
-    if kind is None or not issubclass(kind, Reply):
-        raise PeerProtocol(f"reply {op} is not known to this release")
+    request_id, op, voter, told, fields = row(unpack(envelope), 5)
+    number = integer(request_id)
+    kind = _replies.get(integer(op))
+    if kind is None:
+        if op == _ERROR_OP:
+            return ReplyEnvelope(number, False, None, _decode_error(voter, told, fields))
+        raise PeerProtocol(f"reply {op!r} is not known to this release")
     sender = None
-    if fields[3] is not None:
-        life, peers = row(fields[3], 2)
+    if told is not None:
+        life, peers = row(told, 2)
         sender = Sender(control.parse_life(life), control.parse_lives(peers))
     try:
-        reply = kind.parse(items(fields[4]))
+        reply = kind.parse(items(fields))
     except InvalidDigest as error:
-        raise PeerProtocol(f"reply {op}: {error}") from error
-    return ReplyEnvelope(number, flag(fields[2]), sender, reply)
+        raise PeerProtocol(f"reply {op!r}: {error}") from error
+    return ReplyEnvelope(number, flag(voter), sender, reply)
 
 
-def _decode_error(fields: object) -> HoldfastError:
-    code, detail, facts = row(fields, 3)
+def _decode_error(code: object, detail: object, facts: object) -> HoldfastError:
     if not isinstance(facts, dict):
         raise PeerProtocol("error without facts")
     values: dict[str, str | int | bytes] = {

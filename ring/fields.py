@@ -14,18 +14,19 @@ from ring.errors import PeerProtocol
 Packed = tuple[object, ...]
 
 _INTEGER_MAX = (1 << 63) - 1
+_SEQUENCES = (list, tuple)  # a union of types would be made anew in every call
 
 
 def row(value: object, least: int) -> Sequence[object]:
     """The first `least` fields of a sequence that has at least as many."""
-    if not isinstance(value, list | tuple) or len(value) < least:
+    if not isinstance(value, _SEQUENCES) or len(value) < least:
         raise PeerProtocol(f"expected {least} fields, got {_shape(value)}")
     return value if len(value) == least else value[:least]
 
 
 def items(value: object, most: int = 1 << 20) -> Sequence[object]:
     """A sequence of at most `most` items."""
-    if not isinstance(value, list | tuple) or len(value) > most:
+    if not isinstance(value, _SEQUENCES) or len(value) > most:
         raise PeerProtocol(f"expected at most {most} items, got {_shape(value)}")
     return value
 
