@@ -20,7 +20,14 @@ from holdfast.download import EmptyReader, blob_path, open_blob, read_stat, refu
 from holdfast.gateway_link import GatewayLink
 from holdfast.retry import RetryPolicy
 from holdfast.tree import read_source
-from holdfast.upload import BytesSource, FileSource, Sending, Source, StreamSource
+from holdfast.upload import (
+    BytesSource,
+    FileSource,
+    Sending,
+    Source,
+    StreamSource,
+    file_bytes,
+)
 from node.host import HostRandomness
 from ring.digest import Algorithm, Buffer, Digest
 from ring.errors import BadRequest, NotFound, PeerProtocol, RangeNotSatisfiable
@@ -134,7 +141,8 @@ class Client:
         async for piece in read_source(path):
             start += piece
             if len(start) > CHUNK_BYTES:
-                return await self._put(FileSource(path), named, algorithm, on_bytes)
+                source = FileSource(path, file_bytes(path))
+                return await self._put(source, named, algorithm, on_bytes)
         if named is None:
             named = Digest.of(start, algorithm)
         return await self._put(BytesSource(start), named, algorithm, on_bytes)
@@ -178,7 +186,10 @@ class Client:
     async def stat(self, digest: Digest | str) -> BlobStat:
         """The size (the generation does not cross HTTP and is 0); raises NotFound."""
         asked = _digest(digest)
-        answered = await self._link.ask("HEAD", blob_path(asked))
+        try:
+            answered = await self._link.ask("HEAD", blob_path(asked))
+        except NotFound as error:
+            raise NotFound(f"blob not found: {asked}") from error  # no body, hence no words
         length = answered.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
             raise PeerProtocol(f"{asked}: the answer has no Content-Length")

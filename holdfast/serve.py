@@ -37,6 +37,7 @@ DEATHS_BEFORE_READY_MAX: Final = 4
 _POLL_S: Final = 0.2
 _PROBE_S: Final = 2.0
 _GRACE_S: Final = 5.0  # beyond what a process allows its own requests
+_ECHO_S: Final = 0.5
 _OK: Final = 200
 
 log = structlog.get_logger()
@@ -55,10 +56,14 @@ class ServeOptions:
 
 
 class _Stop:
-    """Set by the first signal; the second one hurries."""
+    """Set by the first signal; a second one hurries.
+
+    Who sends one to a process and to its group means one: what follows at once does not count.
+    """
 
     def __init__(self, hurry: Callable[[], None]) -> None:
         self.asked = asyncio.Event()
+        self._asked_s = 0.0
         self._hurry = hurry
 
     def listen(self) -> None:
@@ -67,10 +72,12 @@ class _Stop:
             loop.add_signal_handler(number, self._on_signal)
 
     def _on_signal(self) -> None:
-        if self.asked.is_set():
-            self._hurry()
-        else:
+        now_s = asyncio.get_running_loop().time()
+        if not self.asked.is_set():
             self.asked.set()
+            self._asked_s = now_s
+        elif now_s - self._asked_s > _ECHO_S:
+            self._hurry()
 
 
 def serve_process(options: ServeOptions) -> None:

@@ -7,11 +7,14 @@ library would report it as a broken connection.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from typing import Final, Protocol
 
+from holdfast.local_fault import local_faults
 from holdfast.tree import read_source
 from ring.digest import Algorithm, Buffer, Digest, Hasher
+from ring.errors import LocalFault
 from ring.limits import KIB
 
 PIECE_BYTES: Final = 256 * KIB
@@ -56,22 +59,38 @@ class BytesSource:
 
 
 class FileSource:
-    """A file, opened anew for each attempt; raises LocalFault."""
+    """A file, opened anew for each attempt; raises LocalFault.
 
-    def __init__(self, path: str) -> None:
+    size_bytes: what it had; a file that grows or shrinks meanwhile is no source any more.
+    """
+
+    def __init__(self, path: str, size_bytes: int) -> None:
         self._path = path
+        self._size_bytes = size_bytes
 
     @property
-    def size_bytes(self) -> None:
-        """Not promised: a file may grow while it is read."""
+    def size_bytes(self) -> int:
+        return self._size_bytes
 
     @property
     def repeatable(self) -> bool:
         return True
 
     async def pieces(self) -> AsyncIterator[Buffer]:
+        rest_bytes = self._size_bytes
         async for piece in read_source(self._path):
+            rest_bytes -= len(piece)
+            if rest_bytes < 0:
+                break
             yield piece
+        if rest_bytes:
+            raise LocalFault(f"{self._path!r} changed while it was read")
+
+
+def file_bytes(path: str) -> int:
+    """The size of a file; raises LocalFault."""
+    with local_faults("read", path):
+        return os.stat(path).st_size
 
 
 class StreamSource:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast import Client, Digest, NotFound, RetryPolicy, Stored
+from holdfast.upload import FileSource
 from ring.digest import Algorithm
 from ring.errors import (
     BadRequest,
@@ -416,3 +417,14 @@ async def test_the_arguments_of_put_cannot_be_mixed_up() -> None:
             await client.put(b"hello", b"hello")  # type: ignore[call-overload]  # that is the point
         with pytest.raises(BadRequest):
             await client.put(str(HELLO))  # type: ignore[call-overload]  # that is the point
+
+
+async def test_a_file_that_shrinks_while_it_is_sent_is_not_stored(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(CHUNK_BYTES + 1))
+    shrinking = FileSource(str(tmp_path / "file"), CHUNK_BYTES + 2)
+    growing = FileSource(str(tmp_path / "file"), CHUNK_BYTES)
+
+    for source in (shrinking, growing):
+        with pytest.raises(LocalFault, match="changed while it was read"):
+            async for _ in source.pieces():
+                pass
