@@ -177,7 +177,7 @@ class NodeHandshake:
         """
         versions, features, cluster_id, role, name, kind, nonce = _step(hello, _Step.HELLO, 7)
         own = self._credentials
-        if text(cluster_id) != own.cluster_id:
+        if text(cluster_id, 64) != own.cluster_id:
             raise NotAdmitted(
                 f"node {own.name} belongs to cluster {own.cluster_id}, you to {cluster_id!r}: "
                 "member list, replicas or seed differ"
@@ -190,7 +190,8 @@ class NodeHandshake:
             )
         if len(octets(nonce)) != NONCE_BYTES:
             raise PeerProtocol(f"a nonce has {NONCE_BYTES} bytes")
-        shared = [feature for feature in _FEATURES if feature in items(features)]
+        offered = items(features)
+        shared = [feature for feature in _FEATURES if feature in offered]
         self.role = Role(_number(role, Role))
         self.name = text(name, 64)
         self.kind = ConnectionClass(_number(kind, ConnectionClass))
