@@ -6,6 +6,8 @@ node/state_journal.py (the rows) and node/file_sweep.py (making both agree at th
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
 from node.file_paths import STATE_DIRECTORY
@@ -62,7 +64,7 @@ class FileRecordStore(RecordKeeper):
             else:
                 adopted = await sweep.adopt()
                 await journal.begin()
-        except BaseException:
+        except (Exception, asyncio.CancelledError):
             await journal.close()
             raise
         store = cls(table=table, values=values, ledger=journal, clock=clock, offload=offload)

@@ -47,10 +47,12 @@ class GroupSync:
                 for done in covered:
                     if not done.done():
                         done.set_result(None)
-        finally:
-            self._worker = None
+        except (Exception, asyncio.CancelledError):
             _fail([*covered, *self._waiting], StorageFault("the sync was broken off"))
             self._waiting = []
+            raise
+        finally:
+            self._worker = None
 
 
 def _fail(waiting: list[asyncio.Future[None]], error: HoldfastError) -> None:

@@ -81,9 +81,11 @@ class StateDirectory:
             await file.sync()
             await self.disk.rename(temporary, self.journal_path(number))
             await self.disk.sync_directory(self.path)
+        except (DiskFull, StorageFault):
+            await self._give_up(file, temporary)
+            raise
         except BaseException:
             await file.close()
-            await self._remove_quietly(temporary)
             raise
         sequence = follows + len(bodies)
         return Journal(file, head, sequence, offset=offset, allocated=offset + STEP_BYTES)
@@ -102,13 +104,13 @@ class StateDirectory:
             bodies = (change.encode() for change in slices)
             size_bytes = await _write_frames(file, head, chain(bodies, (END_BODY,)))
             await file.sync()
-        except BaseException:
-            await file.close()
-            await self._remove_quietly(temporary)
+            await self.disk.rename(temporary, self.snapshot_path(number))
+            await self.disk.sync_directory(self.path)
+        except (DiskFull, StorageFault):
+            await self._give_up(file, temporary)
             raise
-        await file.close()
-        await self.disk.rename(temporary, self.snapshot_path(number))
-        await self.disk.sync_directory(self.path)
+        finally:
+            await file.close()
         return size_bytes
 
     async def remove_all_but(self, snapshot: int, journal: int) -> None:
@@ -142,9 +144,10 @@ class StateDirectory:
         file = await self.disk.open(path)
         return FrameReader(path, file, await file.size_bytes())
 
-    async def _remove_quietly(self, path: str) -> None:
-        with suppress(StorageFault):
-            await self.disk.unlink(path)
+    async def _give_up(self, file: File, temporary: str) -> None:
+        await file.close()
+        with suppress(StorageFault):  # the next start removes it
+            await self.disk.unlink(temporary)
 
     def _new_id(self) -> bytes:
         return self._randomness.octets(FILE_ID_BYTES)

@@ -144,10 +144,12 @@ class StateJournal:
             while self._pending:
                 commits, self._pending = self._pending, []
                 await self._commit_all(commits)
-        finally:
-            self._worker = None
+        except (Exception, asyncio.CancelledError):
             _fail([*commits, *self._pending], StorageFault("the journal stopped"))
             self._pending = []
+            raise
+        finally:
+            self._worker = None
 
     async def _commit_all(self, commits: list[_Commit]) -> None:
         try:

@@ -6,7 +6,7 @@ where there are no threads (memory, simulation) everything is done in place.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 
 from ring.digest import Buffer, Digest
@@ -27,7 +27,7 @@ _RECIPE_CHUNK_BYTES: Final = 32
 class Offload(Protocol):
     """Do something that only computes, elsewhere if there is an elsewhere."""
 
-    async def __call__(self, work: Callable[[], T]) -> T:
+    def __call__(self, work: Callable[[], T]) -> Awaitable[T]:
         """What `work` returns or raises."""
 
 
