@@ -46,6 +46,7 @@ class Cluster:
         self._transport = transport
         self._latencies: dict[NodeId, Latency] = {}
         self._turn = 0
+        self._had_failures = False
 
     def latency(self, node: NodeId) -> Latency:
         """How a node has been lately."""
@@ -63,7 +64,12 @@ class Cluster:
         self._turn += 1
         offset = self._turn % len(nodes) if nodes else 0
         turned = [*nodes[offset:], *nodes[:offset]]
-        return sorted(turned, key=self._is_unwell)
+        if self._had_failures:
+            self._had_failures = any(
+                latency.failures_in_a_row for latency in self._latencies.values()
+            )
+            turned.sort(key=self._is_unwell)
+        return turned
 
     def ask(
         self,
@@ -97,7 +103,7 @@ class Cluster:
             try:
                 return await operation()
             except WrongEpoch as error:
-                self._learn(error)
+                self.learn_layouts(error)
         raise Unavailable("the layout kept changing while this was tried")
 
     async def teach_and_ask(
@@ -118,6 +124,7 @@ class Cluster:
         """A call failed: raise WrongEpoch onwards, remember the rest."""
         if isinstance(error, WrongEpoch):
             raise error
+        self._had_failures = True
         self.latency(node).fail()
 
     def learn_floor(self, partition: int, floor: int) -> None:
@@ -128,7 +135,8 @@ class Cluster:
     def _is_unwell(self, node: NodeId) -> bool:
         return self.latency(node).failures_in_a_row >= UNWELL_FAILURES
 
-    def _learn(self, error: WrongEpoch) -> None:
+    def learn_layouts(self, error: WrongEpoch) -> None:
+        """Adopt what a node answered, if it is newer; raises PeerProtocol."""
         packed = error.facts.get("layouts")
         if not isinstance(packed, bytes):
             raise PeerProtocol("WrongEpoch without layouts")

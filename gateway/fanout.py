@@ -57,6 +57,17 @@ class Fanout:
         call = self._cluster.ask(node, request, payload, timeout_s=timeout_s, bulk=bulk)
         self._start(node, call, ask_again)
 
+    def adopt(
+        self, node: NodeId, future: asyncio.Future[Answer], request: Request, timeout_s: float
+    ) -> None:
+        """Take over a call that was made before; `request` is what it asked."""
+
+        def ask_again() -> None:
+            again = self._cluster.teach_and_ask(node, request, timeout_s=timeout_s)
+            self._start(node, again, None)
+
+        self._start(node, future, ask_again)
+
     def _start(
         self, node: NodeId, call: Awaitable[Answer], untaught: Callable[[], None] | None
     ) -> None:

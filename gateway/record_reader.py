@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
@@ -21,17 +22,15 @@ from gateway.cluster import Cluster
 from gateway.fanout import Fanout, Outcome, Stragglers
 from gateway.hashing import Hashing
 from gateway.records import Found
+from gateway.short_read import Calls, Patience, ShortRead
 from ring.digest import Buffer, Digest
-from ring.errors import HoldfastError, NotFound, PeerProtocol, Unavailable
+from ring.errors import HoldfastError, NotFound, PeerProtocol, Unavailable, WrongEpoch
 from ring.life import NodeId
 from ring.limits import PAYLOAD_SMALL_BYTES_MAX
 from ring.messages import (
     Answer,
     GetRecord,
     RecordReply,
-    Request,
-    StatesReply,
-    StatRecords,
     VerifyRecord,
 )
 from ring.read_plan import ReadPlan, Verdict
@@ -50,10 +49,16 @@ class Read:
     """One GET or HEAD, driven by its plan."""
 
     __slots__ = ("_answers", "_asked_at", "_early", "_fanout", "_key", "_owners", "_reader",
-                 "_state", "_value", "_wants_bytes", "plan")
+                 "_state", "_value", "_wanted", "_wants_bytes", "plan")
 
     def __init__(
-        self, reader: RecordReader, digest: Digest, owners: list[NodeId], *, wants_bytes: bool
+        self,
+        reader: RecordReader,
+        digest: Digest,
+        owners: Sequence[NodeId],
+        *,
+        wants_bytes: bool,
+        early: Calls = [],  # noqa: B006  # never changed
     ) -> None:
         self._reader = reader
         self._key = RecordKey(digest)
@@ -63,51 +68,10 @@ class Read:
         self._state: RecordState | None = None
         self._value: Buffer | None = None
         self._asked_at: dict[NodeId, float] = {}
-        self._early: list[tuple[NodeId, Outcome]] | None = None
+        self._wanted: dict[NodeId, bool] = {}
+        self._early = early
         self._fanout = Fanout(reader.cluster)
         self.plan: ReadPlan
-
-    async def try_short_way(self, first: list[NodeId]) -> Found | None:
-        """The usual case: the first nodes agree on a live root and the best one delivers.
-
-        The value is None when it is too long for this connection.  None when anything else
-        happens; `run` then takes over with what has arrived.
-        """
-        reader, fanout = self._reader, self._fanout
-        self._early = []
-        for rank, node in enumerate(first):
-            self._ask(node, wants_bytes=rank == 0)
-        value, delivered, states = None, None, []
-        for _ in first:
-            arrived = await fanout.next(reader.patience_s(self._asked_at))
-            if arrived is None:
-                return None
-            self._early.append(arrived)
-            node, outcome = arrived
-            state = None if isinstance(outcome, HoldfastError) else self._usual(outcome)
-            if state is None:
-                return None
-            states.append(state)
-            assert isinstance(outcome, Answer)
-            if node == first[0]:
-                value, delivered = outcome.payload, state
-        if delivered is None or any(state.root != delivered.root for state in states):
-            return None
-        if value is None:
-            return Found(delivered, None, confirmed=True) if delivered.held else None
-        if not await reader.hashing.matches(self._key.digest, delivered.kind, value):
-            return None
-        return Found(delivered, value, confirmed=True)
-
-    def _usual(self, answer: Answer) -> RecordState | None:
-        """The state, when the answer counts, says live and brings no news of other lives."""
-        reader = self._reader
-        asked_at = self._asked_at.pop(answer.node)
-        reader.cluster.latency(answer.node).observe(reader.loop.time() - asked_at)
-        if answer.peers is not None or not reader.cluster.counts(answer):
-            return None
-        state = state_of(answer)
-        return state if state is not None and state.visible else None
 
     async def run(self) -> Found:
         """Raises NotFound, Unavailable or WrongEpoch."""
@@ -118,7 +82,7 @@ class Read:
             placement, wants_bytes=self._wants_bytes, owners=self._owners, spares=spares
         )
         try:
-            await self._replay()
+            self._adopt_early_calls()
             while plan.verdict is Verdict.PENDING:
                 for node, wants_bytes in plan.next_asks():
                     self._ask(node, wants_bytes=wants_bytes)
@@ -131,13 +95,17 @@ class Read:
             self._fanout.abandon()
         return self._found()
 
-    async def _replay(self) -> None:
-        """Tell the plan what the short way asked and heard."""
-        if self._early is None:
+    def _adopt_early_calls(self) -> None:
+        """Tell the plan what the short way asked; its answers arrive here."""
+        if not self._early:
             return
-        self.plan.next_asks()
-        for node, outcome in self._early:
-            await self.take(node, outcome)
+        asks = self.plan.next_asks()
+        assert [node for node, _ in asks] == [node for node, _ in self._early]
+        for (node, wants_bytes), (_, future) in zip(asks, self._early, strict=True):
+            self._asked_at[node] = self._reader.loop.time()
+            self._wanted[node] = wants_bytes
+            request = GetRecord(self._key, PAYLOAD_SMALL_BYTES_MAX if wants_bytes else 0)
+            self._fanout.adopt(node, future, request, self._reader.settings.read_timeout_s)
 
     async def take(self, node: NodeId, outcome: Outcome) -> None:
         """Feed one outcome of a call into the plan."""
@@ -151,11 +119,11 @@ class Read:
         counts = self._reader.cluster.counts(outcome)
         self._drop_superseded()
         state = state_of(outcome)
-        if not counts or state is None:
+        if not counts:
             self.plan.failed(node)
             return
         intact = False
-        if self._wants_bytes and state.held and outcome.payload is None and _was_get(outcome):
+        if state.held and outcome.payload is None and self._wanted[node]:
             raise TooLongHere
         if outcome.payload is not None:
             intact = await self._reader.is_intact(self._key, state.kind, outcome)
@@ -168,9 +136,8 @@ class Read:
         self.plan.answered(node, state.root, held=held, intact=intact)
 
     def _ask(self, node: NodeId, *, wants_bytes: bool) -> None:
-        request: Request = StatRecords((self._key,))
-        if wants_bytes:
-            request = GetRecord(self._key, PAYLOAD_SMALL_BYTES_MAX)
+        request = GetRecord(self._key, PAYLOAD_SMALL_BYTES_MAX if wants_bytes else 0)
+        self._wanted[node] = wants_bytes
         self._asked_at[node] = self._reader.loop.time()
         self._fanout.ask(node, request, timeout_s=self._reader.settings.read_timeout_s)
 
@@ -198,18 +165,11 @@ class Read:
         return Found(self._state, self._value, confirmed=verdict is Verdict.SERVE)
 
 
-def _was_get(answer: Answer) -> bool:
-    """Whether the answer is to GetRecord, which may leave a long value out."""
-    return isinstance(answer.reply, RecordReply)
-
-
-def state_of(answer: Answer) -> RecordState | None:
-    """The state in an answer about one record; None when the node may not vote on it."""
+def state_of(answer: Answer) -> RecordState:
+    """The state in an answer to GetRecord; raises PeerProtocol."""
     reply = answer.reply
     if isinstance(reply, RecordReply):
         return reply.state
-    if isinstance(reply, StatesReply) and len(reply.states) == 1:
-        return reply.states[0]
     raise PeerProtocol(f"{answer.node} answered {type(reply).__name__}")
 
 
@@ -224,10 +184,15 @@ class RecordReader:
         self.hashing = hashing
         self.loop = asyncio.get_running_loop()
         self._reports = stragglers
+        self._patience = Patience(settings.hedge_floor_s)
         self.bad_copies_total = 0
 
     async def read(self, digest: Digest) -> Found:
         """See Records."""
+        try:
+            return await self._read(digest, wants_bytes=True)
+        except WrongEpoch as error:
+            self.cluster.learn_layouts(error)
         return await self.cluster.under_layouts(lambda: self._read(digest, wants_bytes=True))
 
     async def head(self, digest: Digest) -> Found:
@@ -261,17 +226,32 @@ class RecordReader:
         cluster = self.cluster
         placement = cluster.placement(digest)
         owners = cluster.ranked(placement.owners)
-        read = Read(self, digest, owners, wants_bytes=wants_bytes)
         cluster.hedges.earn()
+        early: Calls = []
         if wants_bytes and len(placement.groups) == 1:
-            found = await read.try_short_way(owners[: placement.groups[0].write_quorum])
+            first = owners[: placement.groups[0].write_quorum]
+            short = ShortRead(cluster, RecordKey(digest), first, self.settings.read_timeout_s)
+            found = await self._usual(digest, await short.run(self._patience))
             if found is not None:
-                return await self._with_value(digest, found)
+                return found
+            early = short.calls
         try:
+            read = Read(self, digest, owners, wants_bytes=wants_bytes, early=early)
             return await read.run()
         except TooLongHere:
             found = await Read(self, digest, owners, wants_bytes=False).run()
             return await self._with_value(digest, found)
+
+    async def _usual(self, digest: Digest, answer: Answer | None) -> Found | None:
+        """What the short way found; None when the plan has to look closer."""
+        if answer is None:
+            return None
+        state = state_of(answer)
+        if answer.payload is None:
+            return await self._with_value(digest, Found(state, None, confirmed=True))
+        if not await self.hashing.matches(digest, state.kind, answer.payload):
+            return None
+        return Found(state, answer.payload, confirmed=True)
 
     async def _with_value(self, digest: Digest, found: Found) -> Found:
         """Long values come over the bulk connections, from whichever node has a good copy."""
@@ -315,7 +295,6 @@ class RecordReader:
         if isinstance(outcome, HoldfastError):
             self.cluster.note_error(node, outcome)
             return None
-        state = state_of(outcome)
-        if not self.cluster.counts(outcome) or state is None or outcome.payload is None:
+        if not self.cluster.counts(outcome) or outcome.payload is None:
             return None
         return outcome.payload if await self.is_intact(key, kind, outcome) else None

@@ -110,6 +110,9 @@ class NodeService:
         self._check(asker)
         if isinstance(request, messages.GetRecord):
             key = request.key
+            if not request.bytes_max:
+                known = store.stat_now((key,))
+                return None if known is None else self._record(key, known[0], None)
             found = store.get_now(key)
             if found is None:
                 return None

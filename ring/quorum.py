@@ -14,7 +14,7 @@ While two layouts live, a placement has a group for each and both must be satisf
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ring.life import NodeId
 
@@ -57,24 +57,21 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a digest may be: a group for each live layout (two while a change is under way)."""
+    """Where a digest may be: a group for each live layout (two while a change is under way).
+
+    owners: of any live layout, older layout first, each once.  spares: those that own in none.
+    """
 
     groups: tuple[Group, ...]
+    owners: tuple[NodeId, ...] = field(init=False)
+    spares: tuple[NodeId, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         assert self.groups
-
-    @property
-    def owners(self) -> tuple[NodeId, ...]:
-        """Owners of any live layout, older layout first, each once."""
-        return tuple(dict.fromkeys(node for group in self.groups for node in group.owners))
-
-    @property
-    def spares(self) -> tuple[NodeId, ...]:
-        """Spares of any live layout that own in none."""
-        owners = self.owners
+        owners = dict.fromkeys(node for group in self.groups for node in group.owners)
         spares = dict.fromkeys(node for group in self.groups for node in group.spares)
-        return tuple(node for node in spares if node not in owners)
+        object.__setattr__(self, "owners", tuple(owners))
+        object.__setattr__(self, "spares", tuple(node for node in spares if node not in owners))
 
     @property
     def eligible(self) -> tuple[NodeId, ...]:
