@@ -34,7 +34,7 @@ from ring.codec import (
 )
 from ring.digest import Buffer
 from ring.errors import BadRequest, DeadlineExceeded, HoldfastError, Internal, PeerProtocol
-from ring.limits import CHUNK_BYTES, PAYLOAD_SMALL_BYTES_MAX
+from ring.limits import PAYLOAD_SMALL_BYTES_MAX
 from ring.messages import GetRecord, PutRecord
 
 log = structlog.get_logger()
@@ -150,13 +150,13 @@ class RequestFlow:
         return True
 
     def _start_unless_parked(self, asked: RequestEnvelope, asker: Asker) -> None:
-        if not (self._bulk and isinstance(asked.request, GetRecord)):
-            self._start(asked, None, asker, 0)
-        elif self._serving.payloads.take_now(CHUNK_BYTES):
-            self._start(asked, None, asker, CHUNK_BYTES)
+        request = asked.request
+        charge = request.bytes_max if self._bulk and isinstance(request, GetRecord) else 0
+        if not charge or self._serving.payloads.take_now(charge):
+            self._start(asked, None, asker, charge)
         else:
             self._parked = asked, asker
-            self._wait_for_payload(CHUNK_BYTES)
+            self._wait_for_payload(charge)
 
     def _start(
         self, asked: RequestEnvelope, payload: Buffer | None, asker: Asker, charge: int
