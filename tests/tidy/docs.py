@@ -1,7 +1,7 @@
 """Every public module, class, function and method of the product says what it is.
 
-A method that a protocol of ours or of asyncio declares is described there: whoever fills the
-protocol need not repeat it. What the docstrings say - shapes, units, errors, sources - is for
+A method that a protocol of ours or a library's base class declares is described there: whoever
+fills it in need not repeat it. What the docstrings say - shapes, units, errors, sources - is for
 readers to judge; this only makes sure that there is something to judge.
 """
 
@@ -10,14 +10,19 @@ from __future__ import annotations
 import ast
 import asyncio
 from collections.abc import Iterator, Mapping
+from typing import Final
+
+import click
 
 from tests.tidy.rules import FUNCTIONS, package_of, tree_of
+
+_BASES: Final = (asyncio.Protocol, asyncio.BufferedProtocol, click.ParamType, click.ClickException)
 
 
 def docstrings(files: Mapping[str, str]) -> Iterator[str]:
     """What is public and undocumented, over all files, path to text."""
     product = {path: tree_of(text) for path, text in files.items() if package_of(path)}
-    declared = {*dir(asyncio.Protocol), *dir(asyncio.BufferedProtocol)}
+    declared = {name for base in _BASES for name in dir(base)}
     for tree in product.values():
         declared.update(_promised(tree))
     for path, tree in product.items():
