@@ -1,19 +1,27 @@
 """Cover over every reachable state of small shapes, and the order of spares and owners."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import pytest
 
 from ring.cover import Cover
-from ring.quorum import Placement
+from ring.life import NodeId
+from ring.quorum import Group, Placement
 from ring.record import NO_ROOT, Root, is_live, live
 from ring.write_quorum import Outcome
 from tests.ring.exploring import explore
 from tests.ring.test_quorum import group_of
 
-SHAPES = [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2), (4, 1)]
 ROOTS = (NO_ROOT, live(1))
+A, B, C, D = (NodeId(name) for name in "abcd")
+MOVING = Placement((Group((A, B), (C,)), Group((B, C), (A,))))
+WIDENING = Placement((Group((A, B)), Group((A, B, C), (D,))))
 Step = tuple[str, Callable[[Cover], None]]
+
+
+def one_layout(owners: int, spares: int) -> Placement:
+    return Placement((group_of(owners, spares),))
 
 
 def step(act: Callable[..., None], *arguments: object) -> Callable[[Cover], None]:
@@ -33,30 +41,75 @@ def steps(cover: Cover) -> Iterable[Step]:
             yield f"{node} is late", step(Cover.late, node)
 
 
+def steps_of_many_lives(cover: Cover) -> Iterable[Step]:
+    yield from steps(cover)
+    for node in cover.answers:
+        yield f"{node} is superseded", step(Cover.superseded, node)
+
+
 def outcome_of(cover: Cover) -> Outcome:
     return cover.outcome  # a call, so that the type checker expects it to change
 
 
-@pytest.mark.parametrize(("owners", "spares"), SHAPES)
-@pytest.mark.parametrize("first", [None, 1, 2])
-def test_every_reachable_state_keeps_the_invariants(
-    owners: int, spares: int, first: int | None
-) -> None:
-    placement = Placement((group_of(owners, spares),))
-    start = Cover(placement, first=first)
-    start.next_targets()
+def starts(placement: Placement) -> list[Cover]:
+    """One machine for each number of owners to ask at first that makes a difference."""
+    covers = [Cover(placement, first=first) for first in range(1, len(placement.owners) + 1)]
+    for cover in covers:
+        cover.next_targets()
+    return covers
 
-    def check(cover: Cover, trace: tuple[str, ...]) -> None:
-        match cover.outcome:
-            case Outcome.PENDING:
-                assert cover.in_flight, trace
-            case Outcome.COMMITTED:
-                assert placement.is_cover(cover.answers), trace
-            case Outcome.FAILED:
-                assert not placement.is_cover(set(placement.eligible) - set(cover.failures)), trace
-        assert not set(cover.answers) & set(cover.failures), trace
 
-    assert explore(start, events=steps, check=check, shared=(placement,)) > owners
+def check(cover: Cover, trace: tuple[str, ...]) -> None:
+    placement = cover.placement
+    match cover.outcome:
+        case Outcome.PENDING:
+            assert cover.in_flight, trace
+        case Outcome.COMMITTED:
+            assert placement.is_cover(cover.answers), trace
+        case Outcome.FAILED:
+            lost = set(cover.failures) - set(cover.answers)
+            assert not placement.is_cover(set(placement.eligible) - lost), trace
+    assert cover.newest == max(cover.answers.values(), default=NO_ROOT), trace
+    assert not set(cover.late_nodes) - set(cover.in_flight), trace
+
+
+def check_one_life(cover: Cover, trace: tuple[str, ...]) -> None:
+    check(cover, trace)
+    assert not set(cover.answers) & set(cover.failures), trace
+
+
+# Numbers of reachable states: they change with the machine, and with nothing else.
+@pytest.mark.parametrize(
+    ("placement", "states"),
+    [
+        (one_layout(1, 0), 5),
+        (one_layout(2, 0), 28),
+        (one_layout(2, 1), 189),
+        (one_layout(3, 0), 135),
+        (one_layout(3, 1), 1_213),
+        (one_layout(3, 2), 7_241),
+        (one_layout(4, 1), 8_588),
+        (MOVING, 135),
+        (WIDENING, 1_213),
+    ],
+)
+def test_every_reachable_state_keeps_the_invariants(placement: Placement, states: int) -> None:
+    assert states == explore(*starts(placement), events=steps, check=check_one_life)
+
+
+@pytest.mark.parametrize(
+    ("placement", "states"),
+    [
+        (one_layout(1, 0), 5),
+        (one_layout(2, 1), 435),
+        (one_layout(3, 0), 135),
+        (one_layout(3, 1), 4_607),
+        (MOVING, 135),
+        (WIDENING, 4_607),
+    ],
+)
+def test_every_reachable_state_keeps_them_when_lives_end(placement: Placement, states: int) -> None:
+    assert states == explore(*starts(placement), events=steps_of_many_lives, check=check)
 
 
 def test_all_owners_saying_no_needs_no_spare() -> None:
@@ -105,29 +158,84 @@ def test_a_dead_owner_is_not_waited_for_when_a_spares_no_voids_the_others() -> N
     assert outcome_of(cover) is Outcome.COMMITTED
 
 
-def test_a_copy_on_its_way_from_spare_to_owner_is_never_missed() -> None:
-    """In every order of answers, with the copy moving at any moment between them."""
-    group = group_of(3, 1)
-    placement = Placement((group,))
-    spare, target = group.spares[0], group.owners[1]
+class Move:
+    """A read while a copy moves from a spare to an owner and another holder is silent.
 
-    def run(moves_after: int, silent: int) -> Root | None:
-        holder = spare
-        cover = Cover(placement)
-        asked = 0
-        while cover.outcome is Outcome.PENDING:
-            for node in cover.next_targets():
-                if asked == moves_after:
-                    holder = target
-                asked += 1
-                if node == group.owners[silent]:
-                    cover.failed(node)
-                else:
-                    cover.answered(node, live(1) if node == holder else NO_ROOT)
-        return cover.newest if cover.outcome is Outcome.COMMITTED else None
+    read: what each node that is asked has found, None before it looked.  Between a question, the
+    look and the answer anything may happen.
+    """
 
-    for moves_after in range(10):
-        for silent in (0, 2):
-            newest = run(moves_after, silent)
-            assert newest is not None
-            assert is_live(newest), (moves_after, silent)
+    __slots__ = ("arrived", "cover", "dropped", "read")
+
+    def __init__(self, cover: Cover) -> None:
+        self.cover = cover
+        self.arrived = False
+        self.dropped = False
+        self.read: dict[NodeId, Root | None] = {}
+        self.ask()
+
+    @property
+    def silent(self) -> NodeId:
+        return self.cover.placement.owners[0]
+
+    def ask(self) -> None:
+        self.read.update(dict.fromkeys(self.cover.next_targets()))
+
+    def arrive(self) -> None:
+        self.arrived = True
+
+    def drop(self) -> None:
+        self.dropped = True
+
+    def look(self, node: NodeId) -> None:
+        placement = self.cover.placement
+        has = (node == placement.spares[0] and not self.dropped) or (
+            node == placement.owners[1] and self.arrived
+        )
+        self.read[node] = live(1) if has else NO_ROOT
+
+    def deliver(self, node: NodeId) -> None:
+        root = self.read.pop(node)
+        assert root is not None
+        self.cover.answered(node, root)
+        self.ask()
+
+    def break_off(self, node: NodeId) -> None:
+        del self.read[node]
+        self.cover.failed(node)
+        self.ask()
+
+    def be_late(self, node: NodeId) -> None:
+        self.cover.late(node)
+        self.ask()
+
+
+def moves(move: Move) -> Iterable[tuple[str, Callable[[Move], None]]]:
+    if not move.arrived:
+        yield "the copy arrives", Move.arrive
+    elif not move.dropped:
+        yield "the spare drops its own", Move.drop
+    for node, root in move.read.items():
+        if node not in move.cover.late_nodes:
+            yield f"{node} is late", partial(Move.be_late, node=node)
+        if node == move.silent:
+            yield f"{node} breaks off", partial(Move.break_off, node=node)
+        elif root is None:
+            yield f"{node} looks", partial(Move.look, node=node)
+        else:
+            yield f"{node} answers", partial(Move.deliver, node=node)
+
+
+@pytest.mark.parametrize(("owners", "spares", "states"), [(3, 1, 1_980), (3, 2, 11_000)])
+def test_a_copy_on_its_way_from_spare_to_owner_is_never_missed(
+    owners: int, spares: int, states: int
+) -> None:
+    def check_found(move: Move, trace: tuple[str, ...]) -> None:
+        if move.cover.outcome is Outcome.PENDING:
+            assert move.read, trace
+        else:
+            assert move.cover.outcome is Outcome.COMMITTED, trace
+            assert is_live(move.cover.newest), trace
+
+    start = Move(Cover(one_layout(owners, spares)))
+    assert states == explore(start, events=moves, check=check_found)
