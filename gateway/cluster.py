@@ -5,7 +5,10 @@ Rules:
     it (`counts`); what it says of other lives is learnt first.
 2.  A node that knows newer layouts is believed and the operation starts over; one that knows older
     ones is taught and asked again.
-3.  Nothing here survives a restart, and nothing has to.
+3.  An operation lives by one set of layouts from its beginning to its end: an answer that was given
+    under newer ones proves nothing under the older.
+4.  A node that breaks the protocol counts as failed; the operation goes on with the others.
+5.  Nothing here survives a restart, and nothing has to.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ class Cluster:
         self._latencies: dict[NodeId, Latency] = {}
         self._turn = 0
         self._had_failures = False
+        self.protocol_errors_total = 0
 
     def latency(self, node: NodeId) -> Latency:
         """How a node has been lately."""
@@ -77,21 +81,26 @@ class Cluster:
         request: Request,
         payload: Buffer | None = None,
         *,
+        live: LiveLayouts,
         timeout_s: float,
         bulk: bool = False,
     ) -> Awaitable[Answer]:
-        """Call a node under the layouts in force; see Transport.call."""
+        """Call a node under the layouts that the operation lives by; see Transport.call."""
         return self._transport.call(
-            node, request, payload, epochs=self.live.epochs, timeout_s=timeout_s, bulk=bulk
+            node, request, payload, epochs=live.epochs, timeout_s=timeout_s, bulk=bulk
         )
 
     def counts(self, answer: Answer) -> bool:
         """Rule 1."""
+        return self.is_current(answer) and answer.voter
+
+    def is_current(self, answer: Answer) -> bool:
+        """Learn what the answer says of lives; whether its own is not known to be over."""
         knowledge = self.knowledge
         if answer.peers is not None:
             knowledge.learn_all(answer.peers)
         knowledge.learn(answer.node, answer.life)
-        return answer.voter and knowledge.counts(answer.node, answer.life)
+        return knowledge.counts(answer.node, answer.life)
 
     def still_counts(self, answer: Answer) -> bool:
         """Whether an answer that counted does so with what was learnt since."""
@@ -102,8 +111,8 @@ class Cluster:
         for _ in range(ATTEMPTS_PER_LAYOUT_CHANGE):
             try:
                 return await operation()
-            except WrongEpoch as error:
-                self.learn_layouts(error)
+            except WrongEpoch:
+                continue  # what it taught is in force by now
         raise Unavailable("the layout kept changing while this was tried")
 
     async def teach_and_ask(
@@ -112,31 +121,37 @@ class Cluster:
         request: Request,
         payload: Buffer | None = None,
         *,
+        live: LiveLayouts,
         timeout_s: float,
         bulk: bool = False,
     ) -> Answer:
         """Ask a node that refused because it knows older layouts: teach it first."""
-        lesson = TeachLayouts(self.live.layouts)
-        expect(await self.ask(node, lesson, timeout_s=TEACH_TIMEOUT_S), LayoutsReply)
-        return await self.ask(node, request, payload, timeout_s=timeout_s, bulk=bulk)
+        lesson = TeachLayouts(live.layouts)
+        expect(await self.ask(node, lesson, live=live, timeout_s=TEACH_TIMEOUT_S), LayoutsReply)
+        return await self.ask(node, request, payload, live=live, timeout_s=timeout_s, bulk=bulk)
 
     def note_error(self, node: NodeId, error: HoldfastError) -> None:
         """A call failed: raise WrongEpoch onwards, remember the rest."""
         if isinstance(error, WrongEpoch):
             raise error
+        latency = self.latency(node)
+        if isinstance(error, PeerProtocol):
+            self.protocol_errors_total += 1
+            if not latency.failures_in_a_row:
+                log.warning("a node broke the protocol", node=node, error=error.detail)
         self._had_failures = True
-        self.latency(node).fail()
+        latency.fail()
 
     def learn_floor(self, partition: int, floor: int) -> None:
         """Remember a floor, so that the next put of the partition starts above it."""
         if floor > self.floors.get(partition, 0):
             self.floors[partition] = floor
 
-    def _is_unwell(self, node: NodeId) -> bool:
-        return self.latency(node).failures_in_a_row >= UNWELL_FAILURES
+    def learn_layouts(self, error: WrongEpoch, asked: LiveLayouts) -> None:
+        """Adopt the newer layouts that a node answered a question under `asked` with.
 
-    def learn_layouts(self, error: WrongEpoch) -> None:
-        """Adopt what a node answered, if it is newer; raises PeerProtocol."""
+        Raises PeerProtocol when they are none: nothing would come of starting over.
+        """
         packed = error.facts.get("layouts")
         if not isinstance(packed, bytes):
             raise PeerProtocol("WrongEpoch without layouts")
@@ -144,6 +159,16 @@ class Cluster:
         if layouts[0].cluster_id != self.live.cluster_id:
             raise PeerProtocol("WrongEpoch with layouts of another cluster")
         taught = LiveLayouts(layouts)
-        if (taught.epochs[-1], taught.epochs[0]) > (self.live.epochs[-1], self.live.epochs[0]):
+        if _age(taught) <= _age(asked):
+            raise PeerProtocol(f"WrongEpoch with layouts {taught.epochs}, which are not newer")
+        if _age(taught) > _age(self.live):
             log.info("layouts learnt", epochs=taught.epochs)
             self.live = taught
+
+    def _is_unwell(self, node: NodeId) -> bool:
+        return self.latency(node).failures_in_a_row >= UNWELL_FAILURES
+
+
+def _age(live: LiveLayouts) -> tuple[int, int]:
+    """Orders sets of live layouts: (1,) < (1, 2) < (2,)."""
+    return (live.epochs[-1], live.epochs[0])

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 
 from gateway.cluster import Cluster
 from ring.digest import Buffer
-from ring.errors import HoldfastError, LayoutUnknown
+from ring.errors import HoldfastError, Internal, LayoutUnknown, Unreachable, WrongEpoch
+from ring.layout import LiveLayouts
 from ring.life import NodeId
 from ring.messages import Answer, Request
 
@@ -21,15 +22,20 @@ Outcome = Answer | HoldfastError
 
 
 class Fanout:
-    """One operation's calls."""
+    """One operation's calls.
 
-    __slots__ = ("_arrived", "_cluster", "_loop", "_waiter", "under_way")
+    live: the layouts that the whole operation lives by, those in force when it began.
+    """
 
-    def __init__(self, cluster: Cluster) -> None:
+    __slots__ = ("_arrived", "_cluster", "_is_wanted", "_loop", "_waiter", "live", "under_way")
+
+    def __init__(self, cluster: Cluster, live: LiveLayouts | None = None) -> None:
+        self.live = cluster.live if live is None else live
         self._cluster = cluster
         self._loop = asyncio.get_running_loop()
         self._arrived: deque[tuple[NodeId, Outcome]] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._is_wanted = True
         self.under_way: dict[asyncio.Future[Answer], NodeId] = {}
 
     @property
@@ -50,23 +56,14 @@ class Fanout:
 
         def ask_again() -> None:
             again = self._cluster.teach_and_ask(
-                node, request, payload, timeout_s=timeout_s, bulk=bulk
+                node, request, payload, live=self.live, timeout_s=timeout_s, bulk=bulk
             )
             self._start(node, again, None)
 
-        call = self._cluster.ask(node, request, payload, timeout_s=timeout_s, bulk=bulk)
+        call = self._cluster.ask(
+            node, request, payload, live=self.live, timeout_s=timeout_s, bulk=bulk
+        )
         self._start(node, call, ask_again)
-
-    def adopt(
-        self, node: NodeId, future: asyncio.Future[Answer], request: Request, timeout_s: float
-    ) -> None:
-        """Take over a call that was made before; `request` is what it asked."""
-
-        def ask_again() -> None:
-            again = self._cluster.teach_and_ask(node, request, timeout_s=timeout_s)
-            self._start(node, again, None)
-
-        self._start(node, future, ask_again)
 
     def _start(
         self, node: NodeId, call: Awaitable[Answer], untaught: Callable[[], None] | None
@@ -76,21 +73,32 @@ class Fanout:
 
         def done(future: asyncio.Future[Answer]) -> None:
             del self.under_way[future]
+            outcome: Outcome
             if future.cancelled():
-                return
-            error = future.exception()
-            if error is None:
-                self._arrived.append((node, future.result()))
-            elif isinstance(error, LayoutUnknown) and untaught is not None:
-                untaught()
-                return
-            elif isinstance(error, HoldfastError):
-                self._arrived.append((node, error))
+                outcome = Unreachable(f"the call to {node} was cancelled")
             else:
-                raise error  # a bug: the loop's exception handler reports it
+                error = future.exception()
+                if isinstance(error, LayoutUnknown) and untaught is not None and self._is_wanted:
+                    untaught()
+                    return
+                outcome = future.result() if error is None else self._failure(node, error)
+            self._arrived.append((node, outcome))
             self._wake()
 
         future.add_done_callback(done)
+
+    def _failure(self, node: NodeId, error: BaseException) -> HoldfastError:
+        """How a failed call counts.  A bug is reported, and costs the operation no more than it."""
+        if isinstance(error, WrongEpoch):
+            try:
+                self._cluster.learn_layouts(error, self.live)
+            except HoldfastError as broken:
+                return broken
+        if isinstance(error, HoldfastError):
+            return error
+        context = {"message": f"a call to {node} failed unexpectedly", "exception": error}
+        self._loop.call_exception_handler(context)
+        return Internal(f"the call to {node} failed unexpectedly")
 
     async def next(self, patience_s: float | None = None) -> tuple[NodeId, Outcome] | None:
         """The next outcome; None when none arrives within `patience_s`.
@@ -113,6 +121,7 @@ class Fanout:
 
     def abandon(self) -> None:
         """Cancel what is under way; its answers are not wanted any more."""
+        self._is_wanted = False
         for future in list(self.under_way):
             future.cancel()
 
@@ -131,34 +140,43 @@ class Stragglers:
         assert limit > 0
         self._limit = limit
         self._calls: dict[asyncio.Future[Answer], None] = {}
+        self._is_closed = False
         self.cancelled_total = 0
+
+    @property
+    def under_way(self) -> int:
+        """Calls that go on."""
+        return len(self._calls)
 
     def adopt(self, fanout: Fanout, when_over: Callable[[], None] | None = None) -> None:
         """Own what is still under way; `when_over` is called once all of it has ended."""
-        calls = list(fanout.under_way)
-        remaining = len(calls)
-        if not remaining:
-            if when_over is not None:
-                when_over()
-            return
 
         def ended(future: asyncio.Future[Answer]) -> None:
-            nonlocal remaining
             self._calls.pop(future, None)
-            remaining -= 1
-            if remaining == 0 and when_over is not None:
+            self._own(fanout, ended)  # a node that had to be taught is asked again
+            if not fanout.under_way and when_over is not None:
                 when_over()
 
-        for call in calls:
-            self._calls[call] = None
-            call.add_done_callback(ended)
+        if fanout.under_way:
+            self._own(fanout, ended)
+        elif when_over is not None:
+            when_over()
+
+    def close(self) -> None:
+        """Cancel everything."""
+        self._is_closed = True
+        for call in list(self._calls):
+            call.cancel()
+
+    def _own(self, fanout: Fanout, ended: Callable[[asyncio.Future[Answer]], None]) -> None:
+        for call in fanout.under_way:
+            if call not in self._calls:
+                self._calls[call] = None
+                call.add_done_callback(ended)
         while len(self._calls) > self._limit:
             oldest = next(iter(self._calls))
             self._calls.pop(oldest)
             self.cancelled_total += 1
             oldest.cancel()
-
-    def close(self) -> None:
-        """Cancel everything."""
-        for call in list(self._calls):
-            call.cancel()
+        if self._is_closed:
+            fanout.abandon()

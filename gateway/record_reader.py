@@ -22,7 +22,8 @@ from gateway.cluster import Cluster
 from gateway.fanout import Fanout, Outcome, Stragglers
 from gateway.hashing import Hashing
 from gateway.records import Found
-from gateway.short_read import Calls, Patience, ShortRead
+from gateway.short_read import Patience, ShortRead
+from gateway.state_questions import StateQuestions
 from ring.digest import Buffer, Digest
 from ring.errors import HoldfastError, NotFound, PeerProtocol, Unavailable, WrongEpoch
 from ring.life import NodeId
@@ -48,8 +49,8 @@ class TooLongHere(Exception):
 class Read:
     """One GET or HEAD, driven by its plan."""
 
-    __slots__ = ("_answers", "_asked_at", "_early", "_fanout", "_key", "_owners", "_reader",
-                 "_state", "_value", "_wanted", "_wants_bytes", "plan")
+    __slots__ = ("_answers", "_asked_at", "_fanout", "_key", "_owners", "_reader",
+                 "_slow", "_state", "_value", "_wanted", "_wants_bytes", "plan")
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Read:
         owners: Sequence[NodeId],
         *,
         wants_bytes: bool,
-        early: Calls = [],  # noqa: B006  # never changed
+        slow: Sequence[NodeId] = (),
     ) -> None:
         self._reader = reader
         self._key = RecordKey(digest)
@@ -69,7 +70,7 @@ class Read:
         self._value: Buffer | None = None
         self._asked_at: dict[NodeId, float] = {}
         self._wanted: dict[NodeId, bool] = {}
-        self._early = early
+        self._slow = slow
         self._fanout = Fanout(reader.cluster)
         self.plan: ReadPlan
 
@@ -82,10 +83,12 @@ class Read:
             placement, wants_bytes=self._wants_bytes, owners=self._owners, spares=spares
         )
         try:
-            self._adopt_early_calls()
             while plan.verdict is Verdict.PENDING:
                 for node, wants_bytes in plan.next_asks():
                     self._ask(node, wants_bytes=wants_bytes)
+                if self._slow:
+                    self._pass_over_slow()
+                    continue
                 arrived = await self._fanout.next(reader.patience_s(self._asked_at))
                 if arrived is None:
                     self._hedge()
@@ -95,17 +98,11 @@ class Read:
             self._fanout.abandon()
         return self._found()
 
-    def _adopt_early_calls(self) -> None:
-        """Tell the plan what the short way asked; its answers arrive here."""
-        if not self._early:
-            return
-        asks = self.plan.next_asks()
-        assert [node for node, _ in asks] == [node for node, _ in self._early]
-        for (node, wants_bytes), (_, future) in zip(asks, self._early, strict=True):
-            self._asked_at[node] = self._reader.loop.time()
-            self._wanted[node] = wants_bytes
-            request = GetRecord(self._key, PAYLOAD_SMALL_BYTES_MAX if wants_bytes else 0)
-            self._fanout.adopt(node, future, request, self._reader.settings.read_timeout_s)
+    def _pass_over_slow(self) -> None:
+        """Who was slow a moment ago is late from the start: others are asked at once."""
+        slow, self._slow = self._slow, ()
+        for node in slow:
+            self.plan.late(node)
 
     async def take(self, node: NodeId, outcome: Outcome) -> None:
         """Feed one outcome of a call into the plan."""
@@ -184,6 +181,7 @@ class RecordReader:
         self.hashing = hashing
         self.loop = asyncio.get_running_loop()
         self._reports = stragglers
+        self._questions = StateQuestions(cluster, settings.read_timeout_s)
         self._patience = Patience(settings.hedge_floor_s)
         self.bad_copies_total = 0
 
@@ -227,16 +225,17 @@ class RecordReader:
         placement = cluster.placement(digest)
         owners = cluster.ranked(placement.owners)
         cluster.hedges.earn()
-        early: Calls = []
+        slow: Sequence[NodeId] = ()
         if wants_bytes and len(placement.groups) == 1:
             first = owners[: placement.groups[0].write_quorum]
-            short = ShortRead(cluster, RecordKey(digest), first, self.settings.read_timeout_s)
+            key, timeout_s = RecordKey(digest), self.settings.read_timeout_s
+            short = ShortRead(cluster, self._questions, key, first, timeout_s)
             found = await self._usual(digest, await short.run(self._patience))
             if found is not None:
                 return found
-            early = short.calls
+            slow = short.slow()
         try:
-            read = Read(self, digest, owners, wants_bytes=wants_bytes, early=early)
+            read = Read(self, digest, owners, wants_bytes=wants_bytes, slow=slow)
             return await read.run()
         except TooLongHere:
             found = await Read(self, digest, owners, wants_bytes=False).run()

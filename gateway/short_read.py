@@ -1,8 +1,8 @@
 """The usual GET: the first nodes answer, agree on a live root, and the best one delivers.
 
 It asks what `ReadPlan` would ask first and serves what the plan would serve, at a fraction of the
-cost.  Rule: whatever is not exactly the usual case is left to the plan, which is told what was
-asked here and hears the answers as if it had asked itself.
+cost.  Rule: whatever is not exactly the usual case is left to the plan, which asks for itself; it
+is told who was slow.
 """
 
 from __future__ import annotations
@@ -13,73 +13,87 @@ from collections.abc import Sequence
 
 from gateway.cluster import Cluster
 from gateway.latency import Latency
+from gateway.state_questions import StateQuestions
+from ring.errors import HoldfastError
 from ring.life import NodeId
 from ring.limits import PAYLOAD_SMALL_BYTES_MAX
 from ring.messages import Answer, GetRecord, RecordReply
-from ring.record import RecordKey
-
-Calls = list[tuple[NodeId, "asyncio.Future[Answer]"]]
+from ring.record import RecordKey, RecordState
 
 
 class ShortRead:
-    """One try.  calls: in the order of `first`, the first of which is asked for the bytes."""
+    """One try.  The first of `first` is asked for the bytes, the others for their states."""
 
-    __slots__ = ("_cluster", "_left", "_loop", "_started_s", "_waiter", "calls")
+    __slots__ = ("_call", "_cluster", "_first", "_is_unusual", "_left", "_loop", "_started_s",
+                 "_states", "_waiter")
 
     def __init__(
-        self, cluster: Cluster, key: RecordKey, first: Sequence[NodeId], timeout_s: float
+        self,
+        cluster: Cluster,
+        questions: StateQuestions,
+        key: RecordKey,
+        first: Sequence[NodeId],
+        timeout_s: float,
     ) -> None:
         self._cluster = cluster
+        self._first = first
         self._loop = loop = asyncio.get_running_loop()
         self._started_s = loop.time()
         self._waiter: asyncio.Future[None] = loop.create_future()
         self._left = len(first)
-        self.calls: Calls = []
-        bytes_max = PAYLOAD_SMALL_BYTES_MAX
-        for node in first:
-            call = cluster.ask(node, GetRecord(key, bytes_max), timeout_s=timeout_s)
-            future = asyncio.ensure_future(call)
-            future.add_done_callback(self._arrived)
-            self.calls.append((node, future))
-            bytes_max = 0
+        self._is_unusual = False
+        self._states: list[RecordState] = []
+        request = GetRecord(key, PAYLOAD_SMALL_BYTES_MAX)
+        call = cluster.ask(first[0], request, timeout_s=timeout_s)
+        self._call: asyncio.Future[Answer] = asyncio.ensure_future(call)
+        self._call.add_done_callback(self._bytes_arrived)
+        for node in first[1:]:
+            questions.ask(node, key, self)
 
     async def run(self, patience: Patience) -> Answer | None:
-        """The answer with the bytes (or too long for them), not verified yet; None for the plan.
-
-        Cancelled, it cancels its calls.
-        """
+        """The answer with the bytes (or too long for them), not verified yet; None for the plan."""
         patience.watch(self)
         try:
             await self._waiter
-            while self._left and not self._failed() and not self._cluster.hedges.spend():
+            while self._left and not self._is_unusual and not self._cluster.hedges.spend():
                 self._waiter = self._loop.create_future()
                 await self._waiter  # overdue, but no extra question may be asked now
-        except asyncio.CancelledError:
-            for _, future in self.calls:
-                future.cancel()
-            raise
-        if self._left or self._failed():
+        finally:
+            if not self._call.done():
+                self._call.cancel()
+        if self._left or self._is_unusual:
             return None
         elapsed_s = self._loop.time() - self._started_s
         patience.observe(elapsed_s)
-        best: Answer | None = None
-        for node, future in self.calls:
+        for node in self._first:
             self._cluster.latency(node).observe(elapsed_s)
-            answer = future.result()
-            reply = answer.reply
-            if (
-                answer.peers is not None
-                or type(reply) is not RecordReply
-                or not self._cluster.counts(answer)
-            ):
+        return self._agreed()
+
+    def _agreed(self) -> Answer | None:
+        """The answer with the bytes, if all roots are the same live one."""
+        answer = self._call.result()
+        reply = answer.reply
+        if (
+            answer.peers is not None
+            or not isinstance(reply, RecordReply)
+            or not self._cluster.counts(answer)
+        ):
+            return None
+        state = reply.state
+        if not state.held or not state.visible:
+            return None
+        for other in self._states:
+            if other.root != state.root:
                 return None
-            if best is None:
-                if not reply.state.held or not reply.state.visible:
-                    return None
-                best, root = answer, reply.state.root
-            elif reply.state.root != root:
-                return None
-        return best
+        return answer
+
+    def slow(self) -> Sequence[NodeId]:
+        """After an overdue end: who had not answered."""
+        if self._is_unusual or not self._left:
+            return ()
+        missing_state = len(self._states) < len(self._first) - 1
+        late = self._first[1:] if missing_state else ()
+        return (self._first[0], *late) if self._call.cancelled() else late
 
     @property
     def is_over(self) -> bool:
@@ -91,17 +105,28 @@ class ShortRead:
         if not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _failed(self) -> bool:
-        return any(
-            future.done() and (future.cancelled() or future.exception() is not None)
-            for _, future in self.calls
-        )
-
-    def _arrived(self, future: asyncio.Future[Answer]) -> None:
+    def state_arrived(self, state: RecordState) -> None:
+        self._states.append(state)
         self._left -= 1
-        failed = future.cancelled() or future.exception() is not None
-        if (failed or not self._left) and not self._waiter.done():
+        if not self._left and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def state_failed(self) -> None:
+        self._is_unusual = True
+        self.overdue()
+
+    def _bytes_arrived(self, future: asyncio.Future[Answer]) -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is None:
+            self._left -= 1
+            if not self._left:
+                self.overdue()
+        elif isinstance(error, HoldfastError):
+            self.state_failed()
+        else:
+            raise error  # a bug: the loop's exception handler reports it
 
 
 class Patience:
