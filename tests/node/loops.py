@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -29,4 +30,11 @@ def run_on(new_loop: NewLoop, scenario: Coroutine[Any, Any, None]) -> None:
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(watched())
+        gc.collect(1)  # futures complain when they are collected
     assert not complaints, complaints
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that is bound to happen."""
+    while not condition():
+        await asyncio.sleep(0.001)

@@ -54,6 +54,12 @@ class RawPeer:
         """Send a request."""
         self.say(asking_frame(number, request, payload, deadline_ms=deadline_ms))
 
+    async def tear(self, number: int, request: Request, payload: bytes) -> None:
+        """Begin a request, and stop in the middle of its value."""
+        data = asking_frame(number, request, payload)
+        self.say(data[: len(data) - len(payload) // 2])
+        await self._writer.drain()
+
     async def hear(self) -> tuple[list[Any], bytes | None]:
         """The next frame's envelope and payload."""
         envelope_bytes, payload_bytes = HEADER.unpack(await self._reader.readexactly(HEADER.size))
