@@ -25,7 +25,7 @@ class HoldfastError(Exception):
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
 
-    def __init__(self, detail: str, **facts: str | int | bytes) -> None:
+    def __init__(self, detail: str, /, **facts: str | int | bytes) -> None:
         assert self.code, "HoldfastError is abstract"
         super().__init__(detail)
         self.detail = detail
