@@ -26,14 +26,10 @@ from gateway.short_read import Patience, ShortRead
 from gateway.state_questions import StateQuestions
 from ring.digest import Buffer, Digest
 from ring.errors import HoldfastError, NotFound, PeerProtocol, Unavailable, WrongEpoch
+from ring.layout import LiveLayouts
 from ring.life import NodeId
 from ring.limits import PAYLOAD_SMALL_BYTES_MAX
-from ring.messages import (
-    Answer,
-    GetRecord,
-    RecordReply,
-    VerifyRecord,
-)
+from ring.messages import Answer, GetRecord, RecordReply, VerifyRecord, expect
 from ring.read_plan import ReadPlan, Verdict
 from ring.record import RecordKey, RecordKind, RecordState, is_live
 from ring.source_plan import SourcePlan
@@ -71,13 +67,13 @@ class Read:
         self._asked_at: dict[NodeId, float] = {}
         self._wanted: dict[NodeId, bool] = {}
         self._slow = slow
-        self._fanout = Fanout(reader.cluster)
+        self._fanout = Fanout(reader.cluster, live)
         self.plan: ReadPlan
 
     async def run(self) -> Found:
         """Raises NotFound, Unavailable or WrongEpoch."""
         reader = self._reader
-        placement = reader.cluster.placement(self._key.digest)
+        placement = self._fanout.live.placement(self._key.digest)
         spares = reader.cluster.ranked(placement.spares)
         plan = self.plan = ReadPlan(
             placement, wants_bytes=self._wants_bytes, owners=self._owners, spares=spares
@@ -106,24 +102,31 @@ class Read:
 
     async def take(self, node: NodeId, outcome: Outcome) -> None:
         """Feed one outcome of a call into the plan."""
-        asked_at = self._asked_at.pop(node, None)
-        if asked_at is not None:
-            self._reader.cluster.latency(node).observe(self._reader.loop.time() - asked_at)
+        cluster, asked_at = self._reader.cluster, self._asked_at.pop(node, None)
         if isinstance(outcome, HoldfastError):
-            self.plan.failed(node)
-            self._reader.cluster.note_error(node, outcome)
+            self._fail(node, outcome)
             return
-        counts = self._reader.cluster.counts(outcome)
+        counts = cluster.counts(outcome)
         self._drop_superseded()
-        state = state_of(outcome)
+        try:
+            state = state_of(outcome)
+        except PeerProtocol as error:
+            self._fail(node, error)
+            return
         if not counts:
             self.plan.failed(node)
+            cluster.note_no_vote(node)
             return
+        if asked_at is not None:
+            cluster.latency(node).observe(self._reader.loop.time() - asked_at)
         intact = False
         if state.held and outcome.payload is None and self._wanted[node]:
             raise TooLongHere
         if outcome.payload is not None:
             intact = await self._reader.is_intact(self._key, state.kind, outcome)
+            if not cluster.still_counts(outcome):
+                self.plan.failed(node)
+                return
             if intact and self._value is None:
                 self._value, self._state = outcome.payload, state
         self._answers[node] = outcome
@@ -131,6 +134,10 @@ class Read:
             self._state = state
         held = state.held and (outcome.payload is None or intact)
         self.plan.answered(node, state.root, held=held, intact=intact)
+
+    def _fail(self, node: NodeId, error: HoldfastError) -> None:
+        self.plan.failed(node)
+        self._reader.cluster.note_error(node, error)
 
     def _ask(self, node: NodeId, *, wants_bytes: bool) -> None:
         request = GetRecord(self._key, PAYLOAD_SMALL_BYTES_MAX if wants_bytes else 0)
@@ -164,10 +171,10 @@ class Read:
 
 def state_of(answer: Answer) -> RecordState:
     """The state in an answer to GetRecord; raises PeerProtocol."""
-    reply = answer.reply
-    if isinstance(reply, RecordReply):
-        return reply.state
-    raise PeerProtocol(f"{answer.node} answered {type(reply).__name__}")
+    state = expect(answer, RecordReply).state
+    if state.kind is RecordKind.NONE and (state.held or answer.payload is not None):
+        raise PeerProtocol(f"{answer.node} has a value of no kind")
+    return state
 
 
 class RecordReader:
@@ -189,8 +196,8 @@ class RecordReader:
         """See Records."""
         try:
             return await self._read(digest, wants_bytes=True)
-        except WrongEpoch as error:
-            self.cluster.learn_layouts(error)
+        except WrongEpoch:
+            pass  # what it taught is in force by now
         return await self.cluster.under_layouts(lambda: self._read(digest, wants_bytes=True))
 
     async def head(self, digest: Digest) -> Found:
@@ -221,24 +228,23 @@ class RecordReader:
         return False
 
     async def _read(self, digest: Digest, *, wants_bytes: bool) -> Found:
-        cluster = self.cluster
-        placement = cluster.placement(digest)
+        cluster, live = self.cluster, self.cluster.live
+        placement = live.placement(digest)
         owners = cluster.ranked(placement.owners)
         cluster.hedges.earn()
-        slow: Sequence[NodeId] = ()
+        short: ShortRead | None = None
         if wants_bytes and len(placement.groups) == 1:
             first = owners[: placement.groups[0].write_quorum]
-            key, timeout_s = RecordKey(digest), self.settings.read_timeout_s
-            short = ShortRead(cluster, self._questions, key, first, timeout_s)
+            timeout_s = self.settings.read_timeout_s
+            short = ShortRead(cluster, live, RecordKey(digest), first, timeout_s)
             found = await self._usual(digest, await short.run(self._patience))
             if found is not None:
                 return found
-            slow = short.slow()
         try:
-            read = Read(self, digest, owners, wants_bytes=wants_bytes, slow=slow)
+            read = Read(self, digest, live, owners, wants_bytes=wants_bytes, early=short)
             return await read.run()
         except TooLongHere:
-            found = await Read(self, digest, owners, wants_bytes=False).run()
+            found = await Read(self, digest, live, owners, wants_bytes=False).run()
             return await self._with_value(digest, found)
 
     async def _usual(self, digest: Digest, answer: Answer | None) -> Found | None:
@@ -261,9 +267,10 @@ class RecordReader:
 
     async def _fetch(self, digest: Digest, kind: RecordKind) -> Buffer:
         """The value of a record that is known to exist."""
-        placement = self.cluster.placement(digest)
+        fanout, key = Fanout(self.cluster), RecordKey(digest)
+        placement = fanout.live.placement(digest)
         ranked = [*self.cluster.ranked(placement.owners), *self.cluster.ranked(placement.spares)]
-        plan, fanout, key = SourcePlan(ranked), Fanout(self.cluster), RecordKey(digest)
+        plan = SourcePlan(ranked)
         asked_at: dict[NodeId, float] = {}
         try:
             while plan.outcome is Standing.PENDING:

@@ -15,6 +15,7 @@ from gateway.cluster import Cluster
 from gateway.latency import Latency
 from gateway.state_questions import StateQuestions
 from ring.errors import HoldfastError
+from ring.layout import LiveLayouts
 from ring.life import NodeId
 from ring.limits import PAYLOAD_SMALL_BYTES_MAX
 from ring.messages import Answer, GetRecord, RecordReply
@@ -44,7 +45,7 @@ class ShortRead:
         self._is_unusual = False
         self._states: list[RecordState] = []
         request = GetRecord(key, PAYLOAD_SMALL_BYTES_MAX)
-        call = cluster.ask(first[0], request, timeout_s=timeout_s)
+        call = cluster.ask(first[0], request, live=cluster.live, timeout_s=timeout_s)
         self._call: asyncio.Future[Answer] = asyncio.ensure_future(call)
         self._call.add_done_callback(self._bytes_arrived)
         for node in first[1:]:

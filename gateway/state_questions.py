@@ -55,7 +55,9 @@ class StateQuestions:
     def _send(self, node: NodeId) -> None:
         keys, listeners = self._gathering.pop(node)
         request = StatRecords(tuple(keys))
-        call = self._cluster.ask(node, request, timeout_s=self._timeout_s)
+        call = self._cluster.ask(
+            node, request, live=self._cluster.live, timeout_s=self._timeout_s
+        )
         future = asyncio.ensure_future(call)
         future.add_done_callback(lambda future: self._answered(future, listeners))
 
