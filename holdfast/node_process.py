@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import uvloop
-from node.process import run_node
 
 from holdfast.config_file import Loaded, load_node
 from holdfast.directory_lock import locked_directory
@@ -13,6 +12,7 @@ from holdfast.log_lines import configure_log, with_json
 from holdfast.stop_signal import stop_event
 from node.config import NodeConfig
 from node.host import HostClock, HostRandomness
+from node.process import run_node
 
 
 def node_process(path: str, *, as_json: bool, with_stdin: bool) -> None:
