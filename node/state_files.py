@@ -21,8 +21,9 @@ from ring.errors import DiskFull, StorageFault
 from ring.limits import KIB
 from ring.seams import Disk, File, Randomness
 
-STEP_BYTES: Final = 256 * KIB  # how far ahead a journal is filled
-RESERVE_BYTES: Final = 64 * KIB  # of that, for what must be written even when the disk is full
+STEP_BYTES: Final = 64 * KIB  # how far ahead a new journal is filled
+STEP_BYTES_MAX: Final = 1024 * KIB  # a journal that grows is filled as far again, up to this
+RESERVE_BYTES: Final = 32 * KIB  # of that, for what must be written even when the disk is full
 _WRITE_BYTES: Final = 1024 * KIB
 
 
@@ -129,7 +130,7 @@ class StateDirectory:
             if await self.disk.info(self._reserve_path) is None:
                 temporary = f"{self._reserve_path}.tmp"
                 await self.disk.unlink(temporary)
-                await self.disk.publish(temporary, self._reserve_path, bytes(2 * STEP_BYTES))
+                await self.disk.publish(temporary, self._reserve_path, bytes(4 * STEP_BYTES))
 
     async def release_reserve(self) -> None:
         """Give the room back."""
@@ -196,7 +197,7 @@ class Journal:
         await self._file.close()
 
     async def _extend(self, size_bytes: int) -> None:
-        missing = -(-size_bytes // STEP_BYTES) * STEP_BYTES
+        missing = max(size_bytes, min(self._allocated, STEP_BYTES_MAX))
         await self._file.write(self._allocated, bytes(missing))
         self._allocated += missing
 

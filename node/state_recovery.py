@@ -57,7 +57,6 @@ async def recover(directory: StateDirectory, apply: Apply) -> Recovered | None:
     if not names.snapshots:
         await _require_no_changes(directory, names)
         return None
-    await directory.disk.sync_directory(directory.path)
     recovered = await _read_snapshot(directory, names, apply)
     for number in await _journals(directory, names, recovered):
         await _replay(directory, number, recovered, apply)

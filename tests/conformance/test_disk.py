@@ -14,6 +14,7 @@ from node.posix_disk import PosixDisk
 from ring.digest import Buffer
 from ring.errors import StorageFault
 from ring.seams import Disk, FileInfo
+from tests.fakes.faulty_disk import FaultyDisk
 from tests.sim.disk import SimDisk
 
 
@@ -29,7 +30,17 @@ async def simulated_disk(path: Path) -> AsyncIterator[Disk]:
     yield SimDisk(Random(0), latency_s=0)
 
 
-DISKS: list[Callable[[Path], AbstractAsyncContextManager[Disk]]] = [real_disk, simulated_disk]
+@asynccontextmanager
+async def faulty_disk_without_a_fault(path: Path) -> AsyncIterator[Disk]:
+    async with real_disk(path) as disk:
+        yield FaultyDisk(disk)
+
+
+DISKS: list[Callable[[Path], AbstractAsyncContextManager[Disk]]] = [
+    real_disk,
+    simulated_disk,
+    faulty_disk_without_a_fault,
+]
 
 
 @pytest.fixture(params=DISKS, ids=lambda make: make.__name__)
