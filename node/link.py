@@ -17,7 +17,6 @@ import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -26,15 +25,13 @@ from node.deadline_sweep import DeadlineSweep
 from ring.codec import Sender, decode_reply, encode_request, frame
 from ring.control import Lives
 from ring.digest import Buffer
-from ring.errors import Busy, DeadlineExceeded, HoldfastError, Unreachable
+from ring.errors import Busy, DeadlineExceeded, HoldfastError, PeerProtocol, Unreachable
 from ring.life import Life, NodeId
 from ring.limits import MIB, PAYLOAD_SMALL_BYTES_MAX
 from ring.messages import Answer, Request
 from ring.seams import Randomness
 
 log = structlog.get_logger()
-
-_CALLS_MAX: Final = 16_384  # per connection; each is small, see the bound on payload bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +41,14 @@ class LinkSettings:
     connect_timeout_s: from the first packet to being welcome.
     retry_s_min, retry_s_max: between attempts while a node is down, doubling, with jitter.
     unacknowledged_bytes_max: payload bytes sent or to be sent to one node and not answered yet.
+    calls_max: calls under way on one connection.
     """
 
     connect_timeout_s: float = 2.0
     retry_s_min: float = 0.05
     retry_s_max: float = 1.0
     unacknowledged_bytes_max: int = 256 * MIB
+    calls_max: int = 16_384
 
 
 class Unacknowledged:
@@ -176,6 +175,9 @@ class Link:
         if connection is None:
             return  # it broke before the dialling task could say that it is up
         self._counters["connections_lost_total"] += 1
+        if isinstance(error, PeerProtocol):
+            self._counters["protocol_violations_total"] += 1
+            log.warning("a node broke the protocol", node=self.node, error=error.detail)
         self._failures = self._failures + 1 if connection.answers == 0 else 0
         self._fail_all(error)
 
@@ -203,9 +205,9 @@ class Link:
             return type(self._down)(self._down.detail)
         if timeout_s <= 0:
             return DeadlineExceeded(f"no time was left to ask {self.node}")
-        if len(self._pending) >= _CALLS_MAX:
+        if len(self._pending) >= self._settings.calls_max:
             self._counters["busy_total"] += 1
-            return Busy(f"{_CALLS_MAX} calls to {self.node} are under way")
+            return Busy(f"{len(self._pending)} calls to {self.node} are under way")
         bytes_max = self._settings.unacknowledged_bytes_max
         if payload_bytes and self._unacknowledged.bytes + payload_bytes > bytes_max:
             self._counters["busy_total"] += 1
