@@ -2,7 +2,8 @@
 
 Rules:
 1.  An answer counts when its sender may vote on the question and nobody knows of a later life of
-    it (`counts`); what it says of other lives is learnt first.
+    it (`counts`).  What it says of lives is learnt the moment it arrives (`hear`), also by an
+    operation that is over: a node tells its news once on each connection.
 2.  A node that knows newer layouts is believed and the operation starts over; one that knows older
     ones is taught and asked again.
 3.  An operation lives by one set of layouts from its beginning to its end: an answer that was given
@@ -95,16 +96,14 @@ class Cluster:
         return self.is_current(answer) and answer.voter
 
     def is_current(self, answer: Answer) -> bool:
-        """Learn what the answer says of lives; whether its own is not known to be over."""
-        knowledge = self.knowledge
-        if answer.peers is not None:
-            knowledge.learn_all(answer.peers)
-        knowledge.learn(answer.node, answer.life)
-        return knowledge.counts(answer.node, answer.life)
-
-    def still_counts(self, answer: Answer) -> bool:
-        """Whether an answer that counted does so with what was learnt since."""
+        """Whether the life that answered is not known to be over."""
         return self.knowledge.counts(answer.node, answer.life)
+
+    def hear(self, answer: Answer) -> None:
+        """Learn what an answer says of lives; whoever makes a call does so as the answer comes."""
+        if answer.peers is not None:
+            self.knowledge.learn_all(answer.peers)
+        self.knowledge.learn(answer.node, answer.life)
 
     async def under_layouts(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Run an operation, again from the start when a node knows newer layouts."""
@@ -127,7 +126,9 @@ class Cluster:
     ) -> Answer:
         """Ask a node that refused because it knows older layouts: teach it first."""
         lesson = TeachLayouts(live.layouts)
-        expect(await self.ask(node, lesson, live=live, timeout_s=TEACH_TIMEOUT_S), LayoutsReply)
+        taught = await self.ask(node, lesson, live=live, timeout_s=TEACH_TIMEOUT_S)
+        self.hear(taught)
+        expect(taught, LayoutsReply)
         return await self.ask(node, request, payload, live=live, timeout_s=timeout_s, bulk=bulk)
 
     def note_error(self, node: NodeId, error: HoldfastError) -> None:
@@ -141,6 +142,11 @@ class Cluster:
                 log.warning("a node broke the protocol", node=node, error=error.detail)
         self._had_failures = True
         latency.fail()
+
+    def note_no_vote(self, node: NodeId) -> None:
+        """A node answered, but may not vote: as good as silent, so it is better asked last."""
+        self._had_failures = True
+        self.latency(node).fail()
 
     def learn_floor(self, partition: int, floor: int) -> None:
         """Remember a floor, so that the next put of the partition starts above it."""

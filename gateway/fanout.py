@@ -75,13 +75,19 @@ class Fanout:
             del self.under_way[future]
             outcome: Outcome
             if future.cancelled():
+                if not self._is_wanted:
+                    return
                 outcome = Unreachable(f"the call to {node} was cancelled")
             else:
                 error = future.exception()
                 if isinstance(error, LayoutUnknown) and untaught is not None and self._is_wanted:
                     untaught()
                     return
-                outcome = future.result() if error is None else self._failure(node, error)
+                if error is None:
+                    outcome = future.result()
+                    self._cluster.hear(outcome)
+                else:
+                    outcome = self._failure(node, error)
             self._arrived.append((node, outcome))
             self._wake()
 
@@ -150,15 +156,24 @@ class Stragglers:
 
     def adopt(self, fanout: Fanout, when_over: Callable[[], None] | None = None) -> None:
         """Own what is still under way; `when_over` is called once all of it has ended."""
+        owned: dict[asyncio.Future[Answer], None] = {}
 
         def ended(future: asyncio.Future[Answer]) -> None:
             self._calls.pop(future, None)
-            self._own(fanout, ended)  # a node that had to be taught is asked again
+            own_what_is_new()  # a node that had to be taught is asked again
             if not fanout.under_way and when_over is not None:
                 when_over()
 
+        def own_what_is_new() -> None:
+            for call in [call for call in fanout.under_way if call not in owned]:
+                owned[call] = self._calls[call] = None
+                call.add_done_callback(ended)
+            self._keep_bound()
+            if self._is_closed:
+                fanout.abandon()
+
         if fanout.under_way:
-            self._own(fanout, ended)
+            own_what_is_new()
         elif when_over is not None:
             when_over()
 
@@ -168,15 +183,9 @@ class Stragglers:
         for call in list(self._calls):
             call.cancel()
 
-    def _own(self, fanout: Fanout, ended: Callable[[asyncio.Future[Answer]], None]) -> None:
-        for call in fanout.under_way:
-            if call not in self._calls:
-                self._calls[call] = None
-                call.add_done_callback(ended)
+    def _keep_bound(self) -> None:
         while len(self._calls) > self._limit:
             oldest = next(iter(self._calls))
             self._calls.pop(oldest)
             self.cancelled_total += 1
             oldest.cancel()
-        if self._is_closed:
-            fanout.abandon()

@@ -87,7 +87,7 @@ class RecordLister:
     def _merged(self, answers: dict[NodeId, Answer]) -> _Span:
         states: dict[RecordKey, RecordState] = {}
         horizons: list[RecordKey] = []
-        nodes = [node for node in sorted(answers) if self._cluster.still_counts(answers[node])]
+        nodes = [node for node in sorted(answers) if self._cluster.is_current(answers[node])]
         for node in nodes:
             page = expect(answers[node], PageReply)
             for entry in page.entries:

@@ -52,6 +52,7 @@ class Read:
         self,
         reader: RecordReader,
         digest: Digest,
+        live: LiveLayouts,
         owners: Sequence[NodeId],
         *,
         wants_bytes: bool,
@@ -124,7 +125,7 @@ class Read:
             raise TooLongHere
         if outcome.payload is not None:
             intact = await self._reader.is_intact(self._key, state.kind, outcome)
-            if not cluster.still_counts(outcome):
+            if not cluster.is_current(outcome):
                 self.plan.failed(node)
                 return
             if intact and self._value is None:
@@ -153,7 +154,7 @@ class Read:
 
     def _drop_superseded(self) -> None:
         for node, answer in list(self._answers.items()):
-            if not self._reader.cluster.still_counts(answer):
+            if not self._reader.cluster.is_current(answer):
                 del self._answers[node]
                 self.plan.superseded(node)
 
@@ -232,16 +233,19 @@ class RecordReader:
         placement = live.placement(digest)
         owners = cluster.ranked(placement.owners)
         cluster.hedges.earn()
-        short: ShortRead | None = None
+        slow: Sequence[NodeId] = ()
         if wants_bytes and len(placement.groups) == 1:
             first = owners[: placement.groups[0].write_quorum]
-            timeout_s = self.settings.read_timeout_s
-            short = ShortRead(cluster, live, RecordKey(digest), first, timeout_s)
+            key, timeout_s = RecordKey(digest), self.settings.read_timeout_s
+            short = ShortRead(
+                cluster, self._questions, key, first, live=live, timeout_s=timeout_s
+            )
             found = await self._usual(digest, await short.run(self._patience))
             if found is not None:
                 return found
+            slow = short.slow()
         try:
-            read = Read(self, digest, live, owners, wants_bytes=wants_bytes, early=short)
+            read = Read(self, digest, live, owners, wants_bytes=wants_bytes, slow=slow)
             return await read.run()
         except TooLongHere:
             found = await Read(self, digest, live, owners, wants_bytes=False).run()

@@ -111,7 +111,7 @@ class Write:
 
     def _drop_superseded(self) -> None:
         for node, answer in self._acks.items():
-            if not self._cluster.still_counts(answer):
+            if not self._cluster.is_current(answer):
                 self._quorum.superseded(node)
 
     def _failure(self) -> HoldfastError:
@@ -224,7 +224,7 @@ class RecordWriter:
                 said_yes[chunk][node] = outcome
 
     def _is_there(self, chunk: Digest, answers: dict[NodeId, Answer]) -> bool:
-        nodes = [node for node, answer in answers.items() if self._cluster.still_counts(answer)]
+        nodes = [node for node, answer in answers.items() if self._cluster.is_current(answer)]
         return self._cluster.placement(chunk).is_ack_set(nodes)
 
     async def bury(self, digest: Digest) -> None:
@@ -292,6 +292,6 @@ class RecordWriter:
             answers[node] = outcome
             cover.answered(node, state.root)
         for earlier, answer in list(answers.items()):
-            if not self._cluster.still_counts(answer):
+            if not self._cluster.is_current(answer):
                 del answers[earlier]
                 cover.superseded(earlier)

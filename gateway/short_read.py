@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from gateway.cluster import Cluster
 from gateway.latency import Latency
 from gateway.state_questions import StateQuestions
-from ring.errors import HoldfastError
 from ring.layout import LiveLayouts
 from ring.life import NodeId
 from ring.limits import PAYLOAD_SMALL_BYTES_MAX
@@ -25,8 +24,8 @@ from ring.record import RecordKey, RecordState
 class ShortRead:
     """One try.  The first of `first` is asked for the bytes, the others for their states."""
 
-    __slots__ = ("_call", "_cluster", "_first", "_is_unusual", "_left", "_loop", "_started_s",
-                 "_states", "_waiter")
+    __slots__ = ("_call", "_cluster", "_first", "_gave_up", "_is_unusual", "_left", "_loop",
+                 "_started_s", "_states", "_waiter")
 
     def __init__(
         self,
@@ -34,6 +33,8 @@ class ShortRead:
         questions: StateQuestions,
         key: RecordKey,
         first: Sequence[NodeId],
+        *,
+        live: LiveLayouts,
         timeout_s: float,
     ) -> None:
         self._cluster = cluster
@@ -43,13 +44,14 @@ class ShortRead:
         self._waiter: asyncio.Future[None] = loop.create_future()
         self._left = len(first)
         self._is_unusual = False
+        self._gave_up = False  # on the bytes
         self._states: list[RecordState] = []
         request = GetRecord(key, PAYLOAD_SMALL_BYTES_MAX)
-        call = cluster.ask(first[0], request, live=cluster.live, timeout_s=timeout_s)
+        call = cluster.ask(first[0], request, live=live, timeout_s=timeout_s)
         self._call: asyncio.Future[Answer] = asyncio.ensure_future(call)
         self._call.add_done_callback(self._bytes_arrived)
         for node in first[1:]:
-            questions.ask(node, key, self)
+            questions.ask(node, live, key, self)
 
     async def run(self, patience: Patience) -> Answer | None:
         """The answer with the bytes (or too long for them), not verified yet; None for the plan."""
@@ -60,15 +62,18 @@ class ShortRead:
                 self._waiter = self._loop.create_future()
                 await self._waiter  # overdue, but no extra question may be asked now
         finally:
-            if not self._call.done():
+            self._gave_up = not self._call.done()
+            if self._gave_up:
                 self._call.cancel()
         if self._left or self._is_unusual:
             return None
         elapsed_s = self._loop.time() - self._started_s
         patience.observe(elapsed_s)
-        for node in self._first:
-            self._cluster.latency(node).observe(elapsed_s)
-        return self._agreed()
+        answer = self._agreed()
+        if answer is not None:
+            for node in self._first:
+                self._cluster.latency(node).observe(elapsed_s)
+        return answer
 
     def _agreed(self) -> Answer | None:
         """The answer with the bytes, if all roots are the same live one."""
@@ -81,7 +86,7 @@ class ShortRead:
         ):
             return None
         state = reply.state
-        if not state.held or not state.visible:
+        if not state.held or not state.visible or not state.kind:
             return None
         for other in self._states:
             if other.root != state.root:
@@ -94,7 +99,7 @@ class ShortRead:
             return ()
         missing_state = len(self._states) < len(self._first) - 1
         late = self._first[1:] if missing_state else ()
-        return (self._first[0], *late) if self._call.cancelled() else late
+        return (self._first[0], *late) if self._gave_up else late
 
     @property
     def is_over(self) -> bool:
@@ -117,17 +122,14 @@ class ShortRead:
         self.overdue()
 
     def _bytes_arrived(self, future: asyncio.Future[Answer]) -> None:
-        if future.cancelled():
+        if future.cancelled() or future.exception() is not None:
+            if not self._gave_up:
+                self.state_failed()  # the plan asks again, and says what is wrong
             return
-        error = future.exception()
-        if error is None:
-            self._left -= 1
-            if not self._left:
-                self.overdue()
-        elif isinstance(error, HoldfastError):
-            self.state_failed()
-        else:
-            raise error  # a bug: the loop's exception handler reports it
+        self._cluster.hear(future.result())
+        self._left -= 1
+        if not self._left:
+            self.overdue()
 
 
 class Patience:

@@ -10,7 +10,7 @@ import asyncio
 from typing import Protocol
 
 from gateway.cluster import Cluster
-from ring.errors import HoldfastError
+from ring.layout import LiveLayouts
 from ring.life import NodeId
 from ring.limits import KEYS_PER_REQUEST_MAX
 from ring.messages import Answer, StatesReply, StatRecords
@@ -34,10 +34,14 @@ class StateQuestions:
         self._cluster = cluster
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
+        self._live = cluster.live  # what the questions that are being gathered live by
         self._gathering: dict[NodeId, tuple[list[RecordKey], list[Listener]]] = {}
 
-    def ask(self, node: NodeId, key: RecordKey, listener: Listener) -> None:
+    def ask(self, node: NodeId, live: LiveLayouts, key: RecordKey, listener: Listener) -> None:
         """Ask `node` for the state of `key` with the next message that goes to it."""
+        if live is not self._live:
+            self._send_all()
+            self._live = live
         batch = self._gathering.get(node)
         if batch is None:
             if not self._gathering:
@@ -55,14 +59,12 @@ class StateQuestions:
     def _send(self, node: NodeId) -> None:
         keys, listeners = self._gathering.pop(node)
         request = StatRecords(tuple(keys))
-        call = self._cluster.ask(
-            node, request, live=self._cluster.live, timeout_s=self._timeout_s
-        )
+        call = self._cluster.ask(node, request, live=self._live, timeout_s=self._timeout_s)
         future = asyncio.ensure_future(call)
         future.add_done_callback(lambda future: self._answered(future, listeners))
 
     def _answered(self, future: asyncio.Future[Answer], listeners: list[Listener]) -> None:
-        states = None if future.cancelled() else self._states(future, len(listeners))
+        states = self._states(future, len(listeners))
         for index, listener in enumerate(listeners):
             state = None if states is None else states[index]
             if state is None:
@@ -73,13 +75,11 @@ class StateQuestions:
     def _states(
         self, future: asyncio.Future[Answer], count: int
     ) -> tuple[RecordState | None, ...] | None:
-        """What may be used without a closer look."""
-        error = future.exception()
-        if error is not None:
-            if isinstance(error, HoldfastError):
-                return None
-            raise error  # a bug: the loop's exception handler reports it
+        """What may be used without a closer look; whatever went wrong, the plan meets it too."""
+        if future.cancelled() or future.exception() is not None:
+            return None
         answer = future.result()
+        self._cluster.hear(answer)
         reply = answer.reply
         if answer.peers is not None or not self._cluster.is_current(answer):
             return None

@@ -10,7 +10,7 @@ from ring.errors import BadRequest, PeerProtocol
 from ring.fields import Packed, flag, integer, items, octets, row, text
 from ring.layout import Layout, Member, MemberState
 from ring.life import Life, NodeId
-from ring.limits import GENERATION_MAX, MEMBERS_MAX, PARTITIONS
+from ring.limits import GENERATION_MAX, MEMBERS_MAX, PARTITIONS, REPLICAS_MAX, SPARES_MAX
 from ring.messages import Reply, Request
 
 Lives = tuple[tuple[NodeId, Life], ...]
@@ -60,21 +60,31 @@ def parse_layout(value: object) -> Layout:
     cluster, epoch, replicas, spares, rows, table, retired = row(value, 7)
     try:
         members = tuple(_member(fields) for fields in items(rows, MEMBERS_MAX))
-        width = integer(replicas, 16) + integer(spares, 16)
-        cells = octets(table)
-        if len(cells) != PARTITIONS * width or (cells and max(cells) >= len(members)):
-            raise PeerProtocol("layout table does not fit its members")
-        return Layout(
-            cluster_id=text(cluster, 64),
-            epoch=integer(epoch),
-            replicas=integer(replicas, 16),
-            spares=integer(spares, 16),
-            members=members,
-            table=cells,
-            retired=tuple(NodeId(text(node, 64)) for node in items(retired)),
-        )
     except (BadRequest, ValueError) as error:
         raise PeerProtocol(f"layout: {error}") from error
+    owned, spared = integer(replicas, REPLICAS_MAX), integer(spares, SPARES_MAX)
+    cells = octets(table)
+    _check_table(cells, owned, owned + spared, len(members))
+    if integer(epoch) < 1 or len({member.node for member in members}) != len(members):
+        raise PeerProtocol("layout without an epoch, or with two members of one name")
+    return Layout(
+        cluster_id=text(cluster, 64),
+        epoch=integer(epoch),
+        replicas=owned,
+        spares=spared,
+        members=members,
+        table=cells,
+        retired=tuple(NodeId(text(node, 64)) for node in items(retired)),
+    )
+
+
+def _check_table(cells: bytes, replicas: int, width: int, members: int) -> None:
+    """Every row names as many different members as it has places."""
+    if not 1 <= replicas <= members or len(cells) != PARTITIONS * width or max(cells) >= members:
+        raise PeerProtocol("layout table does not fit its members")
+    rows = {cells[start : start + width] for start in range(0, len(cells), width)}
+    if any(len(set(places)) != width for places in rows):
+        raise PeerProtocol("layout table names a member twice for one partition")
 
 
 def _member(fields: object) -> Member:

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NewType
+from typing import Final, NewType
 
 NodeId = NewType("NodeId", str)
 """Stable name of a member: [a-z0-9][a-z0-9.-]{0,62}.  Not its address."""
 
+NO_PROCESS: Final = 0
+"""A nonce that no process draws: of a life that two processes claim, neither counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """incarnation: from 1; boot: from 1; nonce: 64 random bits of the process."""
+    """incarnation: from 1; boot: from 1; nonce: 64 random bits of the process, not NO_PROCESS."""
 
     incarnation: int
     boot: int
@@ -39,7 +42,8 @@ class Life:
 class Knowledge:
     """The latest life heard of each node, from the node itself or from a peer.
 
-    It only grows, and holds one entry per member that ever was.
+    It only grows, and holds one entry per member that ever was.  Two processes that claim one
+    life void each other, whichever was heard first: one of them started from a copy of the disk.
     """
 
     __slots__ = ("_latest",)
@@ -50,8 +54,12 @@ class Knowledge:
     def learn(self, node: NodeId, life: Life) -> bool:
         """Remember `life` if it is later; true when something was learnt."""
         known = self._latest.get(node)
-        if known is life or (known is not None and life.pair <= known.pair):
+        if known is life:
             return False
+        if known is not None and life.pair <= known.pair:
+            if life.pair < known.pair or known.nonce in {life.nonce, NO_PROCESS}:
+                return False
+            life = Life(life.incarnation, life.boot, NO_PROCESS)
         self._latest[node] = life
         return True
 

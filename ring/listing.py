@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 from ring.digest import Digest
+from ring.errors import PeerProtocol
 from ring.fields import Packed, flag, integer, items, octets, optional_digest, row
 from ring.limits import LIST_ENTRIES_MAX
 from ring.messages import Reply, Request, pack_state, parse_state
 from ring.record import RecordEntry, RecordKey
+
+KeyT = TypeVar("KeyT", RecordKey, Digest)
+
+
+def check_page(after: KeyT | None, keys: Sequence[KeyT], *, done: bool) -> None:
+    """Raise PeerProtocol unless a page leads on: its keys rise from above `after`.
+
+    Whoever asks for page after page would otherwise never come to an end, or miss what is there.
+    """
+    known = after
+    for key in keys:
+        if known is not None and key <= known:
+            raise PeerProtocol("a page is not in the order of its keys")
+        known = key
+    if not keys and not done:
+        raise PeerProtocol("a page is empty and yet not the last")
 
 
 @dataclass(frozen=True, slots=True)
