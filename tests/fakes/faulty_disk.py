@@ -19,13 +19,14 @@ class Trouble:
     """What goes wrong, with calls counted from 0.
 
     fails: calls that raise StorageFault.  dies: the call that never returns, nor does any later
-    one.  late: the call has its effect all the same.  full: nothing may grow.
+    one.  late: the call has its effect all the same.  room_bytes: how much files may still grow
+    in all, None for as much as they like; unlinking gives back.
     """
 
     fails: range = field(default=range(0))
     dies: int | None = None
     late: bool = False
-    full: bool = False
+    room_bytes: int | None = None
     calls: list[str] = field(default_factory=list)
     died: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -43,10 +44,12 @@ class Trouble:
             await asyncio.Event().wait()
         raise StorageFault(f"call {number}, {name}, was chosen to fail")
 
-    def grow(self) -> None:
-        """Something needs room."""
-        if self.full:
-            raise DiskFull("the test says that the disk is full")
+    def grow(self, size_bytes: int) -> None:
+        """Something needs room, or gives it back."""
+        if self.room_bytes is not None:
+            if size_bytes > self.room_bytes:
+                raise DiskFull(f"there is no room for {size_bytes} bytes")
+            self.room_bytes -= size_bytes
 
 
 class FaultyFile:
@@ -64,8 +67,7 @@ class FaultyFile:
         return self._inner.read_now(offset, size_bytes)
 
     async def write(self, offset: int, data: Buffer) -> None:
-        if self._trouble.full and offset + len(data) > await self._inner.size_bytes():
-            self._trouble.grow()
+        await self._grow(offset + len(data))
         await self._trouble.call("write", lambda: self._inner.write(offset, data))
 
     async def sync(self) -> None:
@@ -79,12 +81,15 @@ class FaultyFile:
         return await self._trouble.call("size", self._inner.size_bytes)
 
     async def truncate(self, size_bytes: int) -> None:
-        if size_bytes > await self._inner.size_bytes():
-            self._trouble.grow()
+        await self._grow(size_bytes)
         await self._trouble.call("truncate", lambda: self._inner.truncate(size_bytes))
 
     async def close(self) -> None:
         await self._inner.close()
+
+    async def _grow(self, end: int) -> None:
+        if self._trouble.room_bytes is not None:
+            self._trouble.grow(max(0, end - await self._inner.size_bytes()))
 
 
 class FaultyDisk:
@@ -105,14 +110,17 @@ class FaultyDisk:
         return self._inner.read_now(path)
 
     async def publish(self, temporary: str, path: str, data: Buffer) -> None:
-        self.trouble.grow()
+        self.trouble.grow(len(data))
         await self.trouble.call("publish", lambda: self._inner.publish(temporary, path, data))
 
     async def rename(self, source: str, target: str) -> None:
         await self.trouble.call("rename", lambda: self._inner.rename(source, target))
 
     async def unlink(self, path: str) -> None:
+        found = None if self.trouble.room_bytes is None else await self._inner.info(path)
         await self.trouble.call("unlink", lambda: self._inner.unlink(path))
+        if found is not None:
+            self.trouble.grow(-found.size_bytes)
 
     async def sync_directory(self, path: str) -> None:
         await self.trouble.call("sync directory", lambda: self._inner.sync_directory(path))
@@ -127,4 +135,5 @@ class FaultyDisk:
         return await self.trouble.call("info", lambda: self._inner.info(path))
 
     async def free_bytes(self) -> int:
-        return 0 if self.trouble.full else await self._inner.free_bytes()
+        room_bytes = self.trouble.room_bytes
+        return await self._inner.free_bytes() if room_bytes is None else room_bytes
