@@ -4,6 +4,8 @@ Rule: whatever happens, people read a sentence and never a traceback; with HOLDF
 read both.
 """
 
+# ruff: noqa: PLC0415 - commands are imported when they are called for, see _Commands
+
 from __future__ import annotations
 
 import os
@@ -15,23 +17,24 @@ from typing import Final
 import click
 
 from holdfast import __version__
-from holdfast.commands.admin import admin
-from holdfast.commands.gateway import gateway
-from holdfast.commands.get import get
-from holdfast.commands.has import has
-from holdfast.commands.ls import ls
-from holdfast.commands.node import node
-from holdfast.commands.put import put
-from holdfast.commands.rm import rm
-from holdfast.commands.serve import serve
-from holdfast.commands.stat import stat
 from ring.errors import HoldfastError
 
 EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130
+_NAMES: Final = ("serve", "put", "get", "has", "rm", "ls", "stat", "admin", "node", "gateway")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Imports a command when it is called for: without the others a node starts twice as fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*_NAMES]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return _command(cmd_name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="holdfast %(version)s")
 def commands() -> None:
     """Immutable blobs by the hash of their content, N verified copies of each.
@@ -40,10 +43,6 @@ def commands() -> None:
 
     Exit codes: 0 done, 1 not done, 2 the command line is wrong, 130 interrupted.
     """
-
-
-for command in (serve, put, get, has, rm, ls, stat, admin, node, gateway):
-    commands.add_command(command)
 
 
 def main() -> None:
@@ -97,3 +96,48 @@ def _debug() -> None:
 def _forget_stdout() -> None:
     """Nobody reads it any more; the interpreter must not complain about that when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _command(name: str) -> click.Command | None:
+    match name:
+        case "serve":
+            from holdfast.commands.serve import serve
+
+            return serve
+        case "put":
+            from holdfast.commands.put import put
+
+            return put
+        case "get":
+            from holdfast.commands.get import get
+
+            return get
+        case "has":
+            from holdfast.commands.has import has
+
+            return has
+        case "rm":
+            from holdfast.commands.rm import rm
+
+            return rm
+        case "ls":
+            from holdfast.commands.ls import ls
+
+            return ls
+        case "stat":
+            from holdfast.commands.stat import stat
+
+            return stat
+        case "admin":
+            from holdfast.commands.admin import admin
+
+            return admin
+        case "node":
+            from holdfast.commands.node import node
+
+            return node
+        case "gateway":
+            from holdfast.commands.gateway import gateway
+
+            return gateway
+    return None

@@ -5,13 +5,17 @@
     GET /metrics   the Prometheus text format
 
 Nothing here changes anything or needs the cluster secret, so it may be reached by whoever watches.
+One request a connection, HTTP/1.0 style, and by hand: an HTTP framework would be a third of the
+memory of an idle node.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Final
 
-from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -20,10 +24,13 @@ from prometheus_client.registry import Collector
 from ring.address import Address
 from ring.control import StatusReply
 from ring.errors import BadRequest, HoldfastError
+from ring.limits import KIB
 
-_KEEPALIVE_S = 15.0
-_STOP_S = 1.0
-_VOTER = "voter"
+CONNECTIONS_MAX: Final = 64
+REQUEST_S: Final = 5.0
+HEAD_BYTES_MAX: Final = 16 * KIB
+_TEXT: Final = "text/plain; charset=utf-8"
+_VOTER: Final = "voter"
 
 AskStatus = Callable[[], Awaitable[StatusReply]]
 
@@ -38,39 +45,67 @@ class NodeHealth:
         self._status = status
         self._counters = counters
         self._stopping = False
-        app = web.Application()
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=_KEEPALIVE_S)
+        self._server: asyncio.Server | None = None
+        self._serving: dict[asyncio.Task[None], None] = {}
 
-    async def start(self, address: Address) -> tuple[str, int]:
-        """Listen; the host and port that it became.  Raises BadRequest."""
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, address.host, address.port, shutdown_timeout=_STOP_S)
+    async def start(self, address: Address) -> Address:
+        """Listen; the address that it became.  Raises BadRequest."""
         try:
-            await site.start()
+            self._server = await asyncio.start_server(
+                self._accept, address.host, address.port, limit=HEAD_BYTES_MAX
+            )
         except OSError as error:
             raise BadRequest(f"cannot listen on {address}: {error.strerror}") from error
-        name = self._runner.addresses[0]
-        return str(name[0]), int(name[1])
+        return Address(address.host, int(self._server.sockets[0].getsockname()[1]))
 
     def drain(self) -> None:
         """From now on not ready: who balances load should send nothing here."""
         self._stopping = True
 
     async def stop(self) -> None:
-        """Close everything."""
-        await self._runner.cleanup()
+        """Close everything; idempotent."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
-    async def _healthz(self, _request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._serving) >= CONNECTIONS_MAX:
+            writer.transport.abort()
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._serving[task] = None
+        task.add_done_callback(self._serving.pop)
 
-    async def _readyz(self, _request: web.Request) -> web.Response:
-        reason = await self._why_not_ready()
-        if reason:
-            return web.Response(status=503, text=f"{reason}\n", headers={"Retry-After": "1"})
-        return web.Response(text="ready\n")
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request, within REQUEST_S; whoever is slower or breaks off gets nothing."""
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(await self._answer(head.split(b" ", 2)))
+                await writer.drain()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            writer.transport.abort()
+        finally:
+            writer.close()
+
+    async def _answer(self, words: list[bytes]) -> bytes:
+        method, path = [*words, b""][:2]
+        if method not in {b"GET", b"HEAD"}:
+            return _response(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n")
+        with_body = method == b"GET"
+        match path.partition(b"?")[0]:
+            case b"/healthz":
+                return _response(HTTPStatus.OK, "ok\n", with_body=with_body)
+            case b"/readyz":
+                reason = await self._why_not_ready()
+                status = HTTPStatus.SERVICE_UNAVAILABLE if reason else HTTPStatus.OK
+                return _response(status, f"{reason or 'ready'}\n", with_body=with_body)
+            case b"/metrics":
+                return await self._metrics(with_body=with_body)
+        return _response(HTTPStatus.NOT_FOUND, "see /healthz, /readyz, /metrics\n")
 
     async def _why_not_ready(self) -> str:
         if self._stopping:
@@ -81,15 +116,25 @@ class NodeHealth:
             return error.detail
         return "" if status.state == _VOTER else f"{status.state}: {status.reason}"
 
-    async def _metrics(self, _request: web.Request) -> web.Response:
+    async def _metrics(self, *, with_body: bool) -> bytes:
         registry = CollectorRegistry()
         try:
             registry.register(_Snapshot(await self._status(), self._counters))
         except HoldfastError as error:
-            return web.Response(status=503, text=f"{error.detail}\n")
-        return web.Response(
-            body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+            return _response(HTTPStatus.SERVICE_UNAVAILABLE, f"{error.detail}\n")
+        text = generate_latest(registry).decode()
+        return _response(HTTPStatus.OK, text, CONTENT_TYPE_LATEST, with_body=with_body)
+
+
+def _response(
+    status: HTTPStatus, text: str, kind: str = _TEXT, *, with_body: bool = True
+) -> bytes:
+    body = text.encode()
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + (body if with_body else b"")
 
 
 class _Snapshot(Collector):

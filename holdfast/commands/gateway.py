@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from holdfast.gateway_process import GatewayRun, gateway_process
 from holdfast.process_options import process_options
 
 
@@ -26,11 +27,6 @@ def gateway(
     Settings can be overridden by the environment, HOLDFAST_GATEWAY_LISTEN and so on, and those that
     are options here by the command line.
     """
-    from holdfast.gateway_process import (  # noqa: PLC0415 - slow, and only for this
-        GatewayRun,
-        gateway_process,
-    )
-
     overrides: list[tuple[str, str]] = []
     if workers is not None:
         overrides.append(("workers", str(workers)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from holdfast.node_process import node_process
 from holdfast.process_options import process_options
 
 
@@ -14,6 +15,4 @@ def node(*, path: str, as_json: bool, stop_with_stdin: bool) -> None:
 
     Settings can be overridden by the environment: HOLDFAST_NODE_ID and so on.
     """
-    from holdfast.node_process import node_process  # noqa: PLC0415 - slow, and only for this
-
     node_process(path, as_json=as_json, with_stdin=stop_with_stdin)

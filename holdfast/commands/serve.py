@@ -6,6 +6,7 @@ import click
 
 from gateway.config import GatewayConfig
 from holdfast.command_line import json_option
+from holdfast.serve import ServeOptions, serve_process
 from node.config import StoreKind
 from ring.errors import BadRequest
 
@@ -64,8 +65,6 @@ def serve(
     Nodes and gateway are processes of their own, started again when they die. The data is kept
     across runs. With --json, says so in one JSON object when it is ready, and logs in JSON.
     """
-    from holdfast.serve import ServeOptions, serve_process  # noqa: PLC0415 - slow, only for this
-
     try:
         gateway = GatewayConfig(listen=listen, workers=workers, insecure=insecure)
     except BadRequest as error:
