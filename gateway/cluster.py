@@ -143,6 +143,10 @@ class Cluster:
         self._had_failures = True
         latency.fail()
 
+    def note_vote(self, node: NodeId) -> None:
+        """A node did what it was asked to."""
+        self.latency(node).failures_in_a_row = 0
+
     def note_no_vote(self, node: NodeId) -> None:
         """A node answered, but may not vote: as good as silent, so it is better asked last."""
         self._had_failures = True

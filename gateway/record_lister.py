@@ -3,8 +3,8 @@
 Rules:
 1.  A page ends where the shortest node's answer ends, so nothing between is missed.
 2.  Every partition that the page spans must have been answered by a cover of it, else Unavailable.
-3.  Copies move from spares to owners: when an owner was silent, all are asked a second time, so
-    that every spare was listed before its owners.
+3.  Copies move from spares to owners: when a node was silent, the others are asked a second time,
+    so that every spare was listed before its owners.
 4.  Dead roots travel too, and win over older live ones.
 """
 
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 from gateway.calls import CallSettings
 from gateway.cluster import Cluster
-from gateway.fanout import Fanout
+from gateway.fanout import Fanout, Outcome
 from ring.digest import Algorithm, Digest
-from ring.errors import HoldfastError, Unavailable
+from ring.errors import HoldfastError, PeerProtocol, Unavailable
+from ring.layout import LiveLayouts
 from ring.life import NodeId
 from ring.limits import LIST_ENTRIES_MAX, PARTITIONS
-from ring.listing import ListRecords, PageReply
+from ring.listing import ListRecords, PageReply, check_page
 from ring.messages import Answer, expect
 from ring.record import RecordEntry, RecordKey, RecordState, merge
 
@@ -51,9 +52,11 @@ class RecordLister:
     ) -> tuple[list[RecordEntry], Digest | None]:
         start = None if after is None else RecordKey(after)
         limit = min(limit, LIST_ENTRIES_MAX)
-        span = await self._round(start, limit)
-        if len(span.nodes) < len(self._cluster.live.members):
-            span = _joined(span, await self._round(start, limit))
+        live = self._cluster.live
+        members = [member.node for member in live.members]
+        span = await self._round(live, members, start, limit)
+        if len(span.nodes) < len(members):
+            span = _joined(span, await self._round(live, span.nodes, start, limit))
         entries = [
             RecordEntry(key, state)
             for key, state in sorted(span.states.items())
@@ -61,50 +64,69 @@ class RecordLister:
         ]
         cut = entries[:limit]
         last = cut[-1].key if len(entries) > limit else span.horizon
-        self._check_cover(start, last, span.nodes)
+        _check_cover(live, start, last, span.nodes)
         visible = [entry for entry in cut if entry.state.visible]
         return visible, None if last is None else last.digest
 
-    async def _round(self, start: RecordKey | None, limit: int) -> _Span:
-        fanout = Fanout(self._cluster)
+    async def _round(
+        self, live: LiveLayouts, nodes: list[NodeId], start: RecordKey | None, limit: int
+    ) -> _Span:
+        fanout = Fanout(self._cluster, live)
         request = ListRecords(start, limit, roots_only=True)
-        answers: dict[NodeId, Answer] = {}
+        pages: dict[NodeId, tuple[Answer, PageReply]] = {}
         try:
-            for member in self._cluster.live.members:
-                fanout.ask(member.node, request, timeout_s=self._settings.read_timeout_s)
+            for node in nodes:
+                fanout.ask(node, request, timeout_s=self._settings.read_timeout_s)
             while not fanout.exhausted:
                 arrived = await fanout.next()
                 assert arrived is not None
-                node, outcome = arrived
-                if isinstance(outcome, HoldfastError):
-                    self._cluster.note_error(node, outcome)
-                elif self._cluster.counts(outcome):
-                    answers[node] = outcome
+                self._take(*arrived, request, pages)
         finally:
             fanout.abandon()
-        return self._merged(answers)
+        return self._merged(pages)
 
-    def _merged(self, answers: dict[NodeId, Answer]) -> _Span:
+    def _take(
+        self,
+        node: NodeId,
+        outcome: Outcome,
+        request: ListRecords,
+        pages: dict[NodeId, tuple[Answer, PageReply]],
+    ) -> None:
+        if isinstance(outcome, HoldfastError):
+            self._cluster.note_error(node, outcome)
+            return
+        try:
+            page = expect(outcome, PageReply)
+            check_page(request.after, [entry.key for entry in page.entries], done=page.done)
+        except PeerProtocol as error:
+            self._cluster.note_error(node, error)
+            return
+        if self._cluster.counts(outcome):
+            pages[node] = outcome, page
+
+    def _merged(self, pages: dict[NodeId, tuple[Answer, PageReply]]) -> _Span:
         states: dict[RecordKey, RecordState] = {}
         horizons: list[RecordKey] = []
-        nodes = [node for node in sorted(answers) if self._cluster.is_current(answers[node])]
+        nodes = [node for node in sorted(pages) if self._cluster.is_current(pages[node][0])]
         for node in nodes:
-            page = expect(answers[node], PageReply)
+            page = pages[node][1]
             for entry in page.entries:
                 known = states.get(entry.key)
                 states[entry.key] = entry.state if known is None else merge(known, entry.state)
-            if not page.done and page.entries:
+            if not page.done:
                 horizons.append(page.entries[-1].key)
         return _Span(nodes, states, min(horizons, default=None))
 
-    def _check_cover(
-        self, start: RecordKey | None, last: RecordKey | None, nodes: list[NodeId]
-    ) -> None:
-        if len(nodes) == len(self._cluster.live.members):
-            return
-        for partition in _partitions(start, last):
-            if not self._cluster.live.partition_placement(partition).is_cover(nodes):
-                raise Unavailable("too few nodes answered to list everything that is there")
+
+def _check_cover(
+    live: LiveLayouts, start: RecordKey | None, last: RecordKey | None, nodes: list[NodeId]
+) -> None:
+    """Raise Unavailable unless a cover of every partition that the page spans has answered."""
+    if len(nodes) == len(live.members):
+        return
+    for partition in _partitions(start, last):
+        if not live.partition_placement(partition).is_cover(nodes):
+            raise Unavailable("too few nodes answered to list everything that is there")
 
 
 def _joined(first: _Span, second: _Span) -> _Span:

@@ -15,10 +15,11 @@ from typing import Final
 from gateway.calls import CallSettings
 from gateway.cluster import Cluster
 from gateway.fanout import Fanout, Outcome, Stragglers
-from ring.admission import next_generation
+from ring.admission import PutAnswer, next_generation
 from ring.cover import Cover
 from ring.digest import Buffer, Digest
-from ring.errors import DiskFull, HoldfastError, Unavailable
+from ring.errors import DiskFull, HoldfastError, PeerProtocol, Unavailable
+from ring.layout import LiveLayouts
 from ring.life import NodeId
 from ring.limits import KEYS_PER_REQUEST_MAX, PAYLOAD_SMALL_BYTES_MAX
 from ring.messages import (
@@ -34,7 +35,7 @@ from ring.messages import (
     expect,
 )
 from ring.quorum import Placement
-from ring.record import RecordKey, RecordKind, Root, dead, generation_of, live
+from ring.record import RecordKey, RecordKind, RecordState, Root, dead, generation_of, live
 from ring.write_quorum import Outcome as Standing
 from ring.write_quorum import WriteQuorum
 
@@ -64,10 +65,10 @@ class Write:
             if len(value) <= PAYLOAD_SMALL_BYTES_MAX
             else settings.bulk_timeout_s
         )
-        self._quorum = WriteQuorum(cluster.placement(request.key.digest))
-        self._acks: dict[NodeId, Answer] = {}
-        self._errors: list[HoldfastError] = []
         self.fanout = Fanout(cluster)
+        self._quorum = WriteQuorum(self.fanout.live.placement(request.key.digest))
+        self._acks: dict[NodeId, tuple[Answer, PutAnswer]] = {}
+        self._errors: list[HoldfastError] = []
 
     async def run(self) -> bool:
         """Whether every ack said that a good copy was there already.
@@ -86,31 +87,47 @@ class Write:
                 self._take(*arrived)
         if quorum.outcome is Standing.FAILED:
             raise self._failure()
-        return all(expect(self._acks[node], PutReply).answer.had for node in quorum.acks)
+        return all(self._acks[node][1].had for node in quorum.acks)
 
     def _take(self, node: NodeId, outcome: Outcome) -> None:
         if isinstance(outcome, HoldfastError):
-            self._errors.append(outcome)
-            self._quorum.failed(node)
-            self._cluster.note_error(node, outcome)
+            self._fail(node, outcome)
             return
-        counts = self._cluster.counts(outcome)
-        if outcome.peers is not None:
-            self._drop_superseded()
-        reply = expect(outcome, PutReply).answer
+        self._drop_superseded()
+        try:
+            reply = self._checked(outcome)
+        except PeerProtocol as error:
+            self._fail(node, error)
+            return
         self._cluster.learn_floor(self._request.key.digest.partition, reply.floor)
         generation = self._request.generation
         if generation and reply.root != live(generation):
             self._quorum.failed(node)
             raise RefusedAt(next_generation(reply.root, reply.floor, generation))
-        if not counts:
+        if not self._cluster.counts(outcome):
             self._quorum.failed(node)
+            self._cluster.note_no_vote(node)
             return
-        self._acks[node] = outcome
+        self._cluster.note_vote(node)
+        self._acks[node] = outcome, reply
         self._quorum.acked(node)
 
+    def _checked(self, answer: Answer) -> PutAnswer:
+        """The answer to a put; raises PeerProtocol for a refusal that names no reason."""
+        reply = expect(answer, PutReply).answer
+        generation = self._request.generation
+        if generation and reply.root < live(generation) and reply.floor < generation:
+            raise PeerProtocol(f"{answer.node} refused generation {generation} without a reason")
+        return reply
+
+    def _fail(self, node: NodeId, error: HoldfastError) -> None:
+        self._errors.append(error)
+        self._quorum.failed(node)
+        self._cluster.note_error(node, error)
+
     def _drop_superseded(self) -> None:
-        for node, answer in self._acks.items():
+        """Also after answers without news: another operation may have heard them."""
+        for node, (answer, _) in self._acks.items():
             if not self._cluster.is_current(answer):
                 self._quorum.superseded(node)
 
@@ -186,12 +203,12 @@ class RecordWriter:
         return missing
 
     async def _confirm(self, claimant: Digest, chunks: list[Digest]) -> list[Digest]:
+        fanout = Fanout(self._cluster)
         by_node: dict[NodeId, list[Digest]] = {}
         for chunk in chunks:
-            for node in self._cluster.placement(chunk).eligible:
+            for node in fanout.live.placement(chunk).eligible:
                 by_node.setdefault(node, []).append(chunk)
         said_yes: dict[Digest, dict[NodeId, Answer]] = {chunk: {} for chunk in chunks}
-        fanout = Fanout(self._cluster)
         try:
             for node in sorted(by_node):
                 request = ConfirmChunks(claimant, tuple(by_node[node]))
@@ -200,7 +217,11 @@ class RecordWriter:
                 arrived = await fanout.next()
                 assert arrived is not None
                 self._take_flags(*arrived, by_node, said_yes)
-                missing = [chunk for chunk in chunks if not self._is_there(chunk, said_yes[chunk])]
+                missing = [
+                    chunk
+                    for chunk in chunks
+                    if not self._is_there(fanout.live.placement(chunk), said_yes[chunk])
+                ]
                 if not missing:
                     return []
         finally:
@@ -217,29 +238,33 @@ class RecordWriter:
         if isinstance(outcome, HoldfastError):
             self._cluster.note_error(node, outcome)
             return
-        self._cluster.counts(outcome)
-        flags = expect(outcome, FlagsReply).flags
+        try:
+            flags = expect(outcome, FlagsReply).flags
+            if len(flags) != len(asked[node]):
+                raise PeerProtocol(f"{node} gave {len(flags)} flags for {len(asked[node])} chunks")
+        except PeerProtocol as error:
+            self._cluster.note_error(node, error)
+            return
         for chunk, yes in zip(asked[node], flags, strict=True):
             if yes:
                 said_yes[chunk][node] = outcome
 
-    def _is_there(self, chunk: Digest, answers: dict[NodeId, Answer]) -> bool:
+    def _is_there(self, placement: Placement, answers: dict[NodeId, Answer]) -> bool:
         nodes = [node for node, answer in answers.items() if self._cluster.is_current(answer)]
-        return self._cluster.placement(chunk).is_ack_set(nodes)
+        return placement.is_ack_set(nodes)
 
     async def bury(self, digest: Digest) -> None:
         """See Records."""
         await self._cluster.under_layouts(lambda: self._bury(digest))
 
     async def _bury(self, digest: Digest) -> None:
-        key = RecordKey(digest)
-        placement = self._cluster.placement(digest)
-        newest = await self._poll(placement, StatRecords((key,)), digest)
+        key, live_layouts = RecordKey(digest), self._cluster.live
+        newest = await self._poll(live_layouts, StatRecords((key,)), digest)
         if newest:
-            await self._poll(placement, BuryRecord(key, generation_of(newest)), digest)
+            await self._poll(live_layouts, BuryRecord(key, generation_of(newest)), digest)
 
     async def _poll(
-        self, placement: Placement, request: StatRecords | BuryRecord, digest: Digest
+        self, live_layouts: LiveLayouts, request: StatRecords | BuryRecord, digest: Digest
     ) -> Root:
         """The highest root in a cover of answers.
 
@@ -247,8 +272,8 @@ class RecordWriter:
         counts as silent.  Raises Unavailable when no cover answers.
         """
         least = dead(request.generation) if isinstance(request, BuryRecord) else 0
-        cover = Cover(placement)
-        fanout = Fanout(self._cluster)
+        cover = Cover(live_layouts.placement(digest))
+        fanout = Fanout(self._cluster, live_layouts)
         answers: dict[NodeId, Answer] = {}
         try:
             while cover.outcome is Standing.PENDING:
@@ -277,21 +302,38 @@ class RecordWriter:
         answers: dict[NodeId, Answer],
         least: int,
     ) -> None:
+        state: RecordState | None = None
+        if isinstance(outcome, Answer):
+            try:
+                state = _state_of(outcome)
+            except PeerProtocol as error:
+                outcome = error
         if isinstance(outcome, HoldfastError):
             cover.failed(node)
             self._cluster.note_error(node, outcome)
             return
-        counts = self._cluster.counts(outcome)
-        reply = outcome.reply
-        state = reply.states[0] if isinstance(reply, StatesReply) else None
-        if isinstance(reply, RecordReply):
-            state = reply.state
-        if not counts or state is None or state.root < least:
+        if not self._cluster.counts(outcome) or state is None or state.root < least:
             cover.failed(node)
+            self._cluster.note_no_vote(node)
         else:
+            self._cluster.note_vote(node)
             answers[node] = outcome
             cover.answered(node, state.root)
         for earlier, answer in list(answers.items()):
             if not self._cluster.is_current(answer):
                 del answers[earlier]
                 cover.superseded(earlier)
+
+
+def _state_of(answer: Answer) -> RecordState | None:
+    """The state in an answer about one record, None when the node may not vote on it.
+
+    Raises PeerProtocol for an answer to something else.
+    """
+    reply = answer.reply
+    if isinstance(reply, RecordReply):
+        return reply.state
+    states = expect(answer, StatesReply).states
+    if len(states) != 1:
+        raise PeerProtocol(f"{answer.node} gave {len(states)} states for one record")
+    return states[0]
