@@ -24,6 +24,8 @@ from node.config import NodeConfig
 from ring.errors import BadRequest
 from ring.layout import Layout
 
+# Engines mount a container's secrets here, readable by whoever lives in it: the mount is the fence.
+MOUNTED_SECRETS: Final = "/run/secrets/"
 SECRET_BYTES_MIN: Final = 16
 SECRET_BYTES_MAX: Final = 4096
 CONFIG_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -61,7 +63,8 @@ def read_secret(path: str) -> bytes:
     with local_faults("read the cluster secret", path), open(path, "rb") as file:
         mode = os.fstat(file.fileno()).st_mode
         secret = file.read(SECRET_BYTES_MAX + 1).strip()
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
+    exposed = stat.S_IWOTH if path.startswith(MOUNTED_SECRETS) else stat.S_IROTH | stat.S_IWOTH
+    if mode & exposed:
         raise BadRequest(f"{path}: everybody on this machine may read the secret: chmod 600 it")
     if not SECRET_BYTES_MIN <= len(secret) <= SECRET_BYTES_MAX:
         raise BadRequest(
