@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from ring.admission import PutAnswer
 from ring.control import FloorsReply, GetFloors
 from ring.digest import Buffer, Digest
-from ring.errors import PeerProtocol, Unavailable
+from ring.errors import PeerProtocol, TooLarge, Unavailable
 from ring.life import NodeId
-from ring.limits import KEYS_PER_REQUEST_MAX, LIST_ENTRIES_MAX
+from ring.limits import KEYS_PER_REQUEST_MAX, LIST_ENTRIES_MAX, PAYLOAD_BYTES_MAX
 from ring.listing import ClaimsReply, ListClaims, ListRecords, PageReply
 from ring.messages import (
     Answer,
@@ -63,10 +63,12 @@ class NodeClient:
     async def put_root(
         self, key: RecordKey, kind: RecordKind, size_bytes: int, generation: int, value: Buffer
     ) -> PutAnswer:
+        _check_length(value)
         request = PutRecord(key, kind, size_bytes, generation, None)
         return expect(await self._ask(request, value), PutReply).answer
 
     async def put_chunk(self, key: RecordKey, claimant: Digest | None, value: Buffer) -> PutAnswer:
+        _check_length(value)
         request = PutRecord(key, RecordKind.DATA, len(value), 0, claimant)
         return expect(await self._ask(request, value), PutReply).answer
 
@@ -136,3 +138,8 @@ class NodeClient:
         if not answer.voter:
             raise Unavailable(f"node {self._node} may not answer for its records at present")
         return answer
+
+
+def _check_length(value: Buffer) -> None:
+    if len(value) > PAYLOAD_BYTES_MAX:
+        raise TooLarge(f"a record holds at most {PAYLOAD_BYTES_MAX} bytes, not {len(value)}")

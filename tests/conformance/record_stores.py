@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 
+from node.client import NodeClient
 from node.file_paths import value_path
 from node.file_store import FileRecordStore
 from node.local_store import LocalRecordStore
+from node.memory_disk import MemoryDisk
 from node.memory_store import MemoryRecordStore
 from node.posix_disk import PosixDisk
 from node.posix_threads import Threads
+from node.service import NodeService
 from ring.digest import Algorithm, Digest
+from ring.layout import Layout, Member
+from ring.limits import MIB
+from ring.placement import first_layout
 from ring.record import RecordEntry, RecordKey, RecordKind, live
-from ring.seams import RecordStore
+from ring.seams import RecordStore, Transport
 from tests.fakes.manual_clock import ManualClock
+from tests.node.wire_world import NODE, asking, serving
 from tests.sim.disk import SimDisk
 from tests.sim.host import SimRandomness
+from tests.sim.network import Network, SimTransport
+from tests.sim.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,13 @@ class Subject:
     local: LocalRecordStore
     clock: ManualClock
     damage: Callable[[RecordKey, RecordKind, bytes], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Living:
+    """A process that never ends."""
+
+    alive: bool = True
 
 
 Factory = Callable[[Path], AbstractAsyncContextManager[Subject]]
@@ -85,7 +103,68 @@ async def files_on_the_simulated_disk(path: Path) -> AsyncIterator[Subject]:
     await store.close()
 
 
-STORES: list[Factory] = [in_memory, files_on_the_real_disk, files_on_the_simulated_disk]
+@lru_cache
+def _alone() -> Layout:
+    return first_layout([Member(NODE, "127.0.0.1:1")], 1, "alone")
+
+
+@asynccontextmanager
+async def _node_over(local: Subject) -> AsyncIterator[NodeService]:
+    """The only node of its cluster, over that store."""
+    nobody = Network(Random(4), Trace())
+
+    async def open_store() -> LocalRecordStore:
+        return local.local
+
+    service = NodeService(
+        node=NODE,
+        first_layout=_alone(),
+        disk=MemoryDisk(1 * MIB),
+        open_store=open_store,
+        transport=SimTransport(nobody, NODE, Living(), is_peer=True),
+        randomness=SimRandomness(Random(5)),
+        accept_blank=False,
+    )
+    await service.start()
+    running = asyncio.ensure_future(service.run())
+    await service.membership.settled.wait()
+    yield service
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def _from_afar(local: Subject, service: NodeService, transport: Transport) -> Subject:
+    client = NodeClient(transport, NODE, lambda: service.layouts.live.epochs, 30.0)
+    return replace(local, store=client)
+
+
+@asynccontextmanager
+async def over_sockets(path: Path) -> AsyncIterator[Subject]:
+    async with (
+        files_on_the_real_disk(path) as local,
+        _node_over(local) as service,
+        serving(service) as (_, address),
+        asking(address) as transport,
+    ):
+        yield _from_afar(local, service, transport)
+
+
+@asynccontextmanager
+async def over_the_simulated_network(path: Path) -> AsyncIterator[Subject]:
+    async with in_memory(path) as local, _node_over(local) as service:
+        network = Network(Random(6), Trace())
+        network.attach(NODE, service, Living())
+        transport = SimTransport(network, "gateway", Living(), is_peer=False)
+        yield _from_afar(local, service, transport)
+
+
+STORES: list[Factory] = [
+    in_memory,
+    files_on_the_real_disk,
+    files_on_the_simulated_disk,
+    over_sockets,
+    over_the_simulated_network,
+]
 
 
 def key_of(value: bytes, algorithm: Algorithm = Algorithm.BLAKE3) -> RecordKey:
