@@ -131,7 +131,7 @@ class NodeService:
             case messages.PutRecord():
                 return await self._put(self._store, request, payload)
             case messages.GetRecord(key, bytes_max):
-                return await self._get(self._store, key, bytes_max)
+                return await self._get(self._store, key, bytes_max, spans=asker.takes_spans)
             case messages.StatRecords(keys):
                 return self._states(keys, await self._store.stat(keys))
             case messages.ConfirmChunks(claimant, chunks):
@@ -183,13 +183,19 @@ class NodeService:
         return Response(messages.PutReply(answer), None, self._votes(request.key.digest))
 
     async def _get(
-        self, store: LocalRecordStore, key: RecordKey, bytes_max: int
+        self, store: LocalRecordStore, key: RecordKey, bytes_max: int, *, spans: bool
     ) -> Response:
-        """Values that are longer than wanted are not even read."""
+        """Values that are longer than wanted are not even read; large ones go as spans."""
         self.counters["get_total"] += 1
         (state,) = await store.stat([key])
         if not state.held or _value_bytes(state) > bytes_max:
             return self._record(key, state, None)
+        opened = await store.open_span(key) if spans else None
+        if opened is not None:
+            state, span = opened
+            if span.size_bytes <= bytes_max and self._votes(key.digest):
+                return Response(messages.RecordReply(state), span)
+            span.close()
         state, value = await store.get(key)
         return self._record(key, state, _fitting(value, bytes_max))
 
