@@ -66,52 +66,67 @@ class LargeBlobReader:
         self._hashing = hashing
         self._permits = permits
         self._ahead = read_ahead_chunks
+        is_whole = span == (0, recipe.size_bytes)
+        self._hasher = blob.algorithm.hasher() if is_whole else None
+        self._next = self._start // CHUNK_BYTES  # chunk to hand on
+        self._following = self._next  # chunk to fetch
+        self._last = (self._stop - 1) // CHUNK_BYTES if self._start < self._stop else -1
         self._fetches: deque[asyncio.Task[Buffer]] = deque()
+        self._in_hand = False  # the client has a chunk, under a permit
 
-    async def __aiter__(self) -> AsyncIterator[Buffer]:
+    def __aiter__(self) -> LargeBlobReader:
         """See BlobReader."""
-        if self._start >= self._stop:
-            return
-        whole = (self._start, self._stop) == (0, self._recipe.size_bytes)
-        hasher = self._blob.algorithm.hasher() if whole else None
-        first, last = self._start // CHUNK_BYTES, (self._stop - 1) // CHUNK_BYTES
-        following = first
+        return self
+
+    async def __anext__(self) -> Buffer:
+        """The next piece; the one before is given up."""
+        self._let_go()
+        if self._next > self._last:
+            raise StopAsyncIteration
         try:
-            for index in range(first, last + 1):
-                following = await self._fetch_ahead(following, last)
-                fetch = self._fetches.popleft()
-                try:
-                    chunk = await fetch
-                    if hasher is not None:
-                        await self._hashing.update(hasher, chunk)
-                    if index == last and hasher is not None:
-                        self._check_whole(hasher.digest())
-                    yield self._cut(chunk, index)
-                    del chunk, fetch
-                finally:
-                    self._permits.release()
-        finally:
+            return await self._next_piece()
+        except BaseException:
             await self.close()
+            raise
 
     async def close(self) -> None:
         """See BlobReader."""
+        self._let_go()
+        self._next = self._last + 1
         fetches, self._fetches = list(self._fetches), deque()
         for fetch in fetches:
             fetch.cancel()
             self._permits.release()
         await asyncio.gather(*fetches, return_exceptions=True)
 
-    async def _fetch_ahead(self, following: int, last: int) -> int:
+    async def _next_piece(self) -> Buffer:
+        index = self._next
+        await self._fetch_ahead()
+        fetch = self._fetches.popleft()
+        self._in_hand = True
+        self._next += 1
+        chunk = await fetch
+        if self._hasher is not None:
+            await self._hashing.update(self._hasher, chunk)
+            if index == self._last:
+                self._check_whole(self._hasher.digest())
+        return self._cut(chunk, index)
+
+    def _let_go(self) -> None:
+        if self._in_hand:
+            self._in_hand = False
+            self._permits.release()
+
+    async def _fetch_ahead(self) -> None:
         """Start fetches up to the read-ahead; the first waits for memory, others only use spare."""
-        while following <= last and len(self._fetches) < self._ahead:
+        while self._following <= self._last and len(self._fetches) < self._ahead:
             if not self._fetches:
                 await self._permits.acquire()
             elif not self._permits.try_acquire():
                 break
-            fetch = self._fetch(following)
+            fetch = self._fetch(self._following)
             self._fetches.append(asyncio.get_running_loop().create_task(fetch))
-            following += 1
-        return following
+            self._following += 1
 
     async def _fetch(self, index: int) -> Buffer:
         chunk = await self._records.read_chunk(self._recipe.chunks[index])

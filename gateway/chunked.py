@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from gateway.blob_reader import LargeBlobReader, SmallBlobReader
 from gateway.calls import CallSettings
@@ -33,7 +34,8 @@ class Chunked:
     async def put(self, digest: Digest, data: Buffer) -> Stored:
         """See BlobStore."""
         if len(data) > CHUNK_BYTES:
-            return await self.put_stream(_slices(data), digest=digest)
+            async with aclosing(_slices(data)) as slices:
+                return await self.put_stream(slices, digest=digest)
         computed = await self._hashing.digest(data, digest.algorithm)
         if computed != digest:
             raise _mismatch(digest, computed)
@@ -61,8 +63,11 @@ class Chunked:
         )
         try:
             async for piece in pieces:
-                async for full in filler.add(piece):
-                    await upload.take(full)
+                rest = memoryview(piece)
+                while rest:
+                    full, rest = await filler.add(rest)
+                    if full is not None:
+                        await upload.take(full)
             if not filler.flushed:
                 return await self._put_small(filler.rest, digest, algorithm)
             if filler.rest:
@@ -172,18 +177,16 @@ class _ChunkFiller:
         """What is in the chunk being filled."""
         return bytes(self._buffer) if self._buffer is not None else b""
 
-    async def add(self, piece: Buffer) -> AsyncIterator[bytearray]:
-        """Take a piece; yields every chunk that is full and followed by more, permit included."""
-        view = memoryview(piece)
-        while view:
-            if self._buffer is not None and len(self._buffer) == CHUNK_BYTES:
-                yield self.hand_over()
-            if self._buffer is None:
-                await self._permits.acquire()
-                self._buffer = bytearray()
-            room = CHUNK_BYTES - len(self._buffer)
-            self._buffer += view[:room]
-            view = view[room:]
+    async def add(self, piece: memoryview) -> tuple[bytearray | None, memoryview]:
+        """Take what fits of a piece, or hand over a full chunk that it follows; and the rest."""
+        if self._buffer is not None and len(self._buffer) == CHUNK_BYTES:
+            return self.hand_over(), piece
+        if self._buffer is None:
+            await self._permits.acquire()
+            self._buffer = bytearray()
+        room = CHUNK_BYTES - len(self._buffer)
+        self._buffer += piece[:room]
+        return None, piece[room:]
 
     def hand_over(self) -> bytearray:
         """The chunk being filled, with its permit."""
@@ -207,7 +210,7 @@ def _mismatch(expected: Digest, computed: Digest) -> DigestMismatch:
     )
 
 
-async def _slices(data: Buffer) -> AsyncIterator[Buffer]:
+async def _slices(data: Buffer) -> AsyncGenerator[Buffer, None]:
     view = memoryview(data)
     for start in range(0, len(view), CHUNK_BYTES):
         yield view[start : start + CHUNK_BYTES]

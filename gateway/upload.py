@@ -72,12 +72,26 @@ class Upload:
             self._size_bytes += len(chunk)
             while len(self._puts) >= _PUTS_AT_ONCE:
                 await self._puts.pop(0)
-            put = self._records.put_chunk(name, self._promised, chunk, self._permits.release)
-            self._puts.append(asyncio.get_running_loop().create_task(put))
+            self._start_put(name, chunk)
             handed_over = True
         finally:
             if not handed_over:
                 self._permits.release()
+
+    def _start_put(self, name: Digest, chunk: Buffer) -> None:
+        """Begin a put that gives the chunk's permit back, also when it is ended unbegun."""
+        is_free = False
+
+        def free() -> None:
+            nonlocal is_free
+            if not is_free:
+                is_free = True
+                self._permits.release()
+
+        put = self._records.put_chunk(name, self._promised, chunk, free)
+        task = asyncio.get_running_loop().create_task(put)
+        task.add_done_callback(lambda task: free() if task.cancelled() else None)
+        self._puts.append(task)
 
     async def commit(self) -> Stored:
         """Steps 2 to 5; raises DigestMismatch, DiskFull or Unavailable."""
