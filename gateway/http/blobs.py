@@ -93,7 +93,7 @@ class BlobHandlers:
         return _stored(201 if stored.created else 200, stored, b"")
 
     async def post(self, request: Request) -> Answer:
-        """201 with the digest that was computed; 400, 413, 503, 507."""
+        """201 with the computed digest, also when the blob was there; 400, 413, 503, 507."""
         algorithm = Algorithm.named(request.parameters.get("algo", Algorithm.BLAKE3.label))
         body = request.body
         body.check_size()
@@ -212,7 +212,11 @@ def _not_modified(stat: BlobStat, tag: str) -> Answer:
 
 
 def _stored(status: int, stored: Stored, location: bytes) -> Answer:
-    value = {"digest": str(stored.digest), "size": stored.size_bytes}
+    value = {
+        "digest": str(stored.digest),
+        "size": stored.size_bytes,
+        "created": stored.created,
+    }
     fields = b'%bETag: "%b"\r\n%b' % (JSON_FIELDS, str(stored.digest).encode("ascii"), location)
     return Answer(status, fields, json.dumps(value).encode("ascii"))
 

@@ -42,18 +42,33 @@ _STORE_IS_LATE: Final = "the store did not answer in time"
 
 
 class Connection(Outbound):
-    """A protocol for the event loop's server.  `on_end` is called once nothing of it is left."""
+    """A protocol for the event loop's server.
 
-    __slots__ = ("_gave_up", "_no_body", "_on_end", "_request", "_service", "_task", "_watch")
+    `alive` holds every connection from its first moment until nothing of it is left: neither its
+    transport nor its task.  `on_end` is called then.
+    """
+
+    __slots__ = (
+        "_alive",
+        "_gave_up",
+        "_no_body",
+        "_on_end",
+        "_request",
+        "_service",
+        "_task",
+        "_watch",
+    )
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         service: Service,
-        on_end: Callable[[Connection], None],
+        alive: dict[Connection, None],
+        on_end: Callable[[], None],
     ) -> None:
         super().__init__(loop, service.config)
         self._service = service
+        self._alive = alive
         self._on_end = on_end
         self._task: asyncio.Task[None] | None = None
         self._request: Request | None = None
@@ -63,6 +78,7 @@ class Connection(Outbound):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._alive[self] = None
         self._service.metrics.connections_total += 1
         self._service.connections += 1
         if self._service.connections > self._config.connections_max:
@@ -86,8 +102,7 @@ class Connection(Outbound):
 
     def abort(self) -> asyncio.Task[None] | None:
         """End now; the task to wait for."""
-        if self.transport is not None:
-            self.transport.abort()
+        self.cut()
         if self._task is not None:
             self._task.cancel()
         return self._task
@@ -121,8 +136,7 @@ class Connection(Outbound):
                 if self.phase is Phase.ANSWER:
                     self._service.metrics.failed("slow_reader")
                     self._service.faults.noticed("a client stopped reading", peer=self._peer())
-                if self.transport is not None:
-                    self.transport.abort()
+                self.cut()
 
     async def _run(self) -> None:
         try:
@@ -163,6 +177,7 @@ class Connection(Outbound):
             return False
         except asyncio.CancelledError:
             if not self._gave_up:
+                request.status = STATUS_CLIENT_GONE
                 raise
             self._say(request, DeadlineExceeded.code, _STORE_IS_LATE)
             return False
@@ -218,17 +233,18 @@ class Connection(Outbound):
         """Whether the connection goes on after this answer, as the answer says it."""
         if message.should_close or not body.is_over:
             return _CLOSE
-        if (self._is_deaf or self._is_ended) and not self._queue:
+        if (self._had_last or self._is_ended) and not self._queue:
             return _CLOSE
         return _GO_ON if message.version == (1, 1) else _GO_ON_1_0
 
     async def _linger(self) -> None:
         """Throw away what the client still sends, until it ends or the patience is over."""
         transport = self.transport
-        if transport is None or not (self._is_deaf or self._queue or self._body_is_open()):
+        if transport is None or not (self._had_last or self._queue or self._body_is_open()):
             return
         self._queue.clear()
-        self._is_deaf = True
+        self._had_last = True
+        self._parser = None
         self.enter(Phase.LINGER)
         if transport.can_write_eof():
             transport.write_eof()
@@ -242,7 +258,7 @@ class Connection(Outbound):
 
     def _turn_away(self) -> None:
         """One connection too many: say so and end, without a task."""
-        self._is_deaf = True
+        self._had_last = True
         self._service.metrics.connections_refused += 1
         error = Busy(f"{self._config.connections_max} connections are open, and more are not taken")
         answer = self._refusal(Request(UNPARSED, NO_HEADERS, self._no_body), error)
@@ -268,4 +284,5 @@ class Connection(Outbound):
     def _check_end(self, _task: asyncio.Task[None] | None) -> None:
         """Whichever ends last, transport or task, ends the connection."""
         if self.transport is None and (self._task is None or self._task.done()):
-            self._on_end(self)
+            self._alive.pop(self, None)
+            self._on_end()

@@ -6,14 +6,20 @@ aiohttp's parser (llhttp, in C) does the framing.  Around it stand the bounds th
 -   a head that comes in many small parts: counted as a whole (`head_bytes_max`);
 -   chunked framing that costs more than the content it frames - endless extensions, one-byte
     chunks, a flood of trailers: counted against the content;
--   what arrives after the connection was given up on: thrown away, up to `linger_bytes_max`.
+-   what arrives after the last request that counts: not read, or while lingering thrown away, up to
+    `linger_bytes_max`.
 
-After the first byte that is not HTTP nothing more is parsed: what follows could be anybody's.
+Three things make a request the last of its connection: it is no HTTP (what follows could be
+anybody's); it asks for an upgrade (what follows could be another protocol); its body is chunked.
+The last because the parser (aiohttp 3.14) keeps the final line of a trailer and hands it to the
+next request as a header: whoever shares a connection with others could speak in their name.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from typing import Final
 
@@ -30,8 +36,8 @@ from ring.limits import KIB
 PIPELINED_MAX: Final = 16
 _READ_BUFFER_BYTES: Final = 256 * KIB
 _FRAMING_BYTES_FREE: Final = 64 * KIB
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 _SHOWN: Final = 120
-
 
 # A parsed head and the body that belongs to it, which may still be on its way.
 Incoming = tuple[RawRequestMessage, StreamReader]
@@ -40,19 +46,19 @@ Incoming = tuple[RawRequestMessage, StreamReader]
 class Inbound(BaseProtocol):
     """Queue of requests of one connection; an error in it stands for what could not be parsed.
 
-    phase, step, request, moved_bytes: what the sweep looks at (phase.py).
+    phase, step, request: what the sweep looks at (phase.py).
     """
 
     __slots__ = (
         "_body_bytes",
         "_config",
+        "_had_last",
         "_head_bytes",
-        "_ignored_bytes",
-        "_is_deaf",
         "_is_ended",
         "_is_eof",
         "_payload",
         "_queue",
+        "_thrown_bytes",
         "_waiter",
         "phase",
         "request",
@@ -74,13 +80,13 @@ class Inbound(BaseProtocol):
         self._config = config
         self._queue: deque[Incoming | HoldfastError] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._payload: StreamReader = EMPTY_PAYLOAD
-        self._is_deaf = False  # nothing that arrives is parsed any more
+        self._payload: StreamReader = EMPTY_PAYLOAD  # of the request that was parsed last
+        self._had_last = False  # no request is parsed any more
+        self._is_ended = False  # no request is answered any more but those in the queue
         self._is_eof = False  # nothing arrives any more
-        self._is_ended = False  # no further request is wanted
         self._head_bytes = 0
         self._body_bytes = 0
-        self._ignored_bytes = 0
+        self._thrown_bytes = 0
         self.phase = Phase.FRESH
         self.step = 0
         self.request = 0
@@ -91,29 +97,22 @@ class Inbound(BaseProtocol):
         self.step += 1
 
     def data_received(self, data: bytes) -> None:
-        if self._is_deaf:
-            self._ignored_bytes += len(data)
-            if self._ignored_bytes > self._config.linger_bytes_max and self.transport is not None:
-                self.transport.abort()
+        if self._parser is None or (self._had_last and self._payload.is_eof()):
+            self._throw_away(data)
             return
-        if self._parser is None:
-            return
+        was_in_body = self._body_is_open()
         try:
-            messages, is_upgraded, _ = self._parser.feed_data(data)
+            messages, _, _ = self._parser.feed_data(data)
         except HttpProcessingError as error:
             self.refuse(_in_words(error, self._config))
             return
         if messages:
-            self._queue.extend(messages)
-            last, self._payload = messages[-1]
-            self._head_bytes = self._body_bytes = 0
-            if is_upgraded or last.upgrade:
-                self._is_deaf = True  # another protocol may follow, which is not spoken here
-            if len(self._queue) >= PIPELINED_MAX and not self._buffer_paused:
-                self._pause_reading_for_buffer()
-            self._wake()
-        elif data:
-            self._count(len(data))
+            self._take(messages, len(data))
+        elif self._body_is_open():
+            self._body_bytes += len(data)
+            self._check_framing()
+        elif data and not was_in_body:
+            self._count_head(len(data))
 
     def eof_received(self) -> bool:
         """The client will send no more; true keeps the other direction open for the answer."""
@@ -127,15 +126,26 @@ class Inbound(BaseProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
-        self._is_eof = self._is_ended = self._is_deaf = True
+        self._is_eof = self._is_ended = self._had_last = True
         self._parser = None
         if self._body_is_open():
             self._payload.set_exception(ConnectionResetError("the client went away"))
         self._wake()
 
+    def cut(self) -> None:
+        """End the connection with a reset: nobody can take what came for a whole answer.
+
+        A close would leave what the kernel still holds to be taken, at the pace of the client.
+        """
+        if self.transport is not None:
+            connected = self.transport.get_extra_info("socket")
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            self.transport.abort()
+
     def refuse(self, error: HoldfastError) -> None:
         """Parse nothing more; whoever reads the open body gets the error, or it is answered."""
-        self._is_deaf = True
+        self._had_last = True
+        self._parser = None
         if self._body_is_open():
             self._payload.set_exception(error)
             return
@@ -145,7 +155,7 @@ class Inbound(BaseProtocol):
     async def next_request(self) -> Incoming | HoldfastError | None:
         """The next in order; None when there will be none."""
         while not self._queue:
-            if self._is_ended or self._is_deaf:
+            if self._is_ended or self._had_last:
                 return None
             if self._head_bytes:
                 self.enter(Phase.HEAD)
@@ -161,6 +171,31 @@ class Inbound(BaseProtocol):
             if len(self._queue) < PIPELINED_MAX:
                 self._resume_reading_for_buffer()
         return incoming
+
+    def _take(self, messages: list[Incoming], size_bytes: int) -> None:
+        """Queue what was parsed from so many bytes, up to a request that is the last."""
+        for incoming in messages:
+            message, self._payload = incoming
+            self._queue.append(incoming)
+            if message.chunked or message.upgrade:
+                self._had_last = True
+                break
+        self._body_bytes = 0
+        if message.chunked and len(messages) == 1:
+            self._body_bytes = self._head_bytes + size_bytes - _head_bytes(message)
+            self._check_framing()
+        self._head_bytes = 0
+        if len(self._queue) >= PIPELINED_MAX and not self._buffer_paused:
+            self._pause_reading_for_buffer()
+        self._wake()
+
+    def _throw_away(self, data: bytes) -> None:
+        """Nobody wants what arrives: before the answer it stays in the kernel, after it it goes."""
+        if self.phase is not Phase.LINGER:
+            self._pause_transport_reading()
+        self._thrown_bytes += len(data)
+        if self._thrown_bytes > self._config.linger_bytes_max:
+            self.cut()
 
     def _sleep(self) -> asyncio.Future[None]:
         """Wait for `_wake`; only the connection's task does."""
@@ -178,23 +213,29 @@ class Inbound(BaseProtocol):
         """Whether the body of the request that was parsed last is still arriving."""
         return not self._payload.is_eof()
 
-    def _count(self, size_bytes: int) -> None:
+    def _count_head(self, size_bytes: int) -> None:
         """Bytes arrived and completed no head."""
-        if not self._body_is_open():
-            self._head_bytes += size_bytes
-            if self._head_bytes > self._config.head_bytes_max:
-                self.refuse(
-                    BadRequest(f"the head is longer than {self._config.head_bytes_max} bytes")
-                )
-            elif self.phase in (Phase.FRESH, Phase.IDLE):
-                self.enter(Phase.HEAD)
-            return
-        self._body_bytes += size_bytes
+        self._head_bytes += size_bytes
+        if self._head_bytes > self._config.head_bytes_max:
+            self.refuse(BadRequest(f"the head is longer than {self._config.head_bytes_max} bytes"))
+        elif self.phase in (Phase.FRESH, Phase.IDLE):
+            self.enter(Phase.HEAD)
+
+    def _check_framing(self) -> None:
+        """Refuse a body whose framing is out of proportion.
+
+        A paused parser holds back bytes that were counted already; it is looked at when it goes on.
+        """
         content_bytes = self._payload.total_bytes
         framing_bytes = self._body_bytes - content_bytes
-        # While the parser is paused it holds back what was counted here already.
         if framing_bytes > _FRAMING_BYTES_FREE + content_bytes and not self._reading_paused:
             self.refuse(BadRequest("the framing of the body is longer than its content"))
+
+
+def _head_bytes(message: RawRequestMessage) -> int:
+    """About how long the head was."""
+    fields = sum(len(name) + len(value) for name, value in message.raw_headers)
+    return len(message.method) + len(message.path) + fields + 4 * len(message.raw_headers)
 
 
 def _in_words(error: HttpProcessingError, config: HttpConfig) -> BadRequest:

@@ -1,8 +1,9 @@
 """The sending half of a connection.
 
 Once a byte of an answer is written, nothing but the rest of that answer follows: whatever goes
-wrong in `send` aborts the transport, so that the client sees a broken body.  A second answer inside
-an open body would be read as a part of it by a client that counts bytes - a complete wrong body.
+wrong in `send` resets the connection, so that the client sees a broken body.  A second answer
+inside an open body would be read as a part of it by a client that counts bytes: a complete wrong
+body.
 
 A piece is in the kernel before the next one is asked for, so a slow reader costs one piece.
 """
@@ -13,6 +14,7 @@ import asyncio
 from typing import Final
 
 from gateway.http.answer import Answer, Stream, head
+from gateway.http.config import HttpConfig
 from gateway.http.inbound import Inbound
 from gateway.http.phase import Phase
 from ring.digest import Buffer
@@ -27,11 +29,14 @@ class Outbound(Inbound):
 
     __slots__ = ("sent_bytes",)
 
+    def __init__(self, loop: asyncio.AbstractEventLoop, config: HttpConfig) -> None:
+        super().__init__(loop, config)
+        self.sent_bytes = 0
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert self.transport is not None
         self.transport.set_write_buffer_limits(high=0)
-        self.sent_bytes = 0
 
     def send_continue(self) -> None:
         """Ask the client for the body that it holds back."""
@@ -48,7 +53,7 @@ class Outbound(Inbound):
         """Write an answer to a request with that method, and wait until the kernel has taken it.
 
         Raises ConnectionError when the client is gone, and whatever the pieces raise; the
-        connection is aborted then.
+        connection is cut then.
         """
         try:
             if isinstance(answer, Stream):
@@ -62,8 +67,7 @@ class Outbound(Inbound):
             if self._paused:
                 await self._drained()
         except BaseException:
-            if self.transport is not None:
-                self.transport.abort()
+            self.cut()
             raise
 
     async def _stream(self, answer: Stream, generic: bytes, connection: bytes) -> None:

@@ -53,10 +53,10 @@ class HttpDoor:
             store, views, config, clock=clock, randomness=randomness, registry=registry
         )
         self._config = config
-        self._connections: dict[Connection, None] = {}
+        self._alive: dict[Connection, None] = {}
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
-        self._is_empty = asyncio.Event()
+        self._is_changed = asyncio.Event()
         self._log = structlog.get_logger("gateway.http")
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> tuple[str, int]:
@@ -69,7 +69,7 @@ class HttpDoor:
             raise Unsupported("aiohttp runs without its C extensions; install one of its wheels")
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            lambda: self._connection(loop),
+            lambda: Connection(loop, self._service, self._alive, self._is_changed.set),
             host,
             port,
             backlog=_BACKLOG,
@@ -87,14 +87,14 @@ class HttpDoor:
         for server in self._servers:
             server.close()
         self._servers.clear()
-        for connection in list(self._connections):
+        for connection in list(self._alive):
             connection.stop()
         try:
             async with asyncio.timeout(deadline_s):
                 await self._emptied()
         except TimeoutError:
-            self._log.warning("connections aborted at the deadline", count=len(self._connections))
-        aborted = [connection.abort() for connection in list(self._connections)]
+            self._log.warning("connections aborted at the deadline", count=len(self._alive))
+        aborted = [connection.abort() for connection in list(self._alive)]
         await asyncio.gather(*(task for task in aborted if task), return_exceptions=True)
         await self._emptied()
         if self._sweeper is not None:
@@ -103,28 +103,19 @@ class HttpDoor:
             self._sweeper = None
 
     async def _emptied(self) -> None:
-        while self._connections:
-            self._is_empty.clear()
-            await self._is_empty.wait()
-
-    def _connection(self, loop: asyncio.AbstractEventLoop) -> Connection:
-        connection = Connection(loop, self._service, self._forget)
-        self._connections[connection] = None
-        return connection
-
-    def _forget(self, connection: Connection) -> None:
-        self._connections.pop(connection, None)
-        if not self._connections:
-            self._is_empty.set()
+        while self._alive:
+            self._is_changed.clear()
+            await self._is_changed.wait()
 
     async def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         while True:
             await asyncio.sleep(self._config.sweep_s)
-            try:
-                self._service.refresh()
-                now_s = loop.time()
-                for connection in list(self._connections):
+            self._service.refresh()
+            now_s = loop.time()
+            for connection in list(self._alive):
+                try:
                     connection.sweep(now_s)
-            except Exception:  # noqa: BLE001 - top of a task: without it nobody would be timed out
-                self._service.metrics.failed("crash")
-                self._log.exception("the sweep over the connections failed")
+                except Exception:  # noqa: BLE001 - top of a task: the others must still be swept
+                    self._service.metrics.failed("crash")
+                    self._log.exception("a connection could not be swept")
+                    connection.abort()

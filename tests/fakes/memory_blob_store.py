@@ -38,7 +38,7 @@ class MemoryBlobStore:
     ) -> None:
         self.blobs: dict[Digest, bytes] = {} if other is None else other.blobs
         self.generations: dict[Digest, int] = {} if other is None else other.generations
-        self.faults = Faults() if other is None else other.faults
+        self.faults: Faults = Faults() if other is None else other.faults
         self.calls: list[str] = [] if other is None else other.calls
         self.readers_open = 0
         self._piece_bytes = piece_bytes
@@ -104,7 +104,9 @@ class MemoryBlobStore:
     def _keep(self, digest: Digest, data: bytes) -> Stored:
         if not digest.matches(data):
             computed = Digest.of(data, digest.algorithm)
-            raise DigestMismatch(f"digest mismatch on put: caller said {digest}, computed {computed}")
+            raise DigestMismatch(
+                f"digest mismatch on put: caller said {digest}, computed {computed}"
+            )
         created = digest not in self.blobs
         self.blobs[digest] = data
         self.generations.setdefault(digest, 1)

@@ -1,0 +1,145 @@
+"""What operators ask for and what the log says: health, metrics, status, faults."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import MutableMapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from ring.digest import Digest
+from ring.errors import Unavailable
+from tests.gateway.http.doors import PATIENT, Door, running_door, until
+from tests.gateway.http.wire import Reply, request
+
+DATA = b"operators"
+DIGEST = Digest.of(DATA)
+PATH = f"/v1/blobs/{DIGEST}"
+Logged = list[MutableMapping[str, Any]]
+
+
+async def ask(door: Door, method: str, target: str, body: bytes = b"") -> Reply:
+    wire = await door.wire()
+    await wire.send(request(method, target, body=body))
+    return await wire.reply(method)
+
+
+async def test_a_process_that_answers_is_healthy_even_when_it_is_not_ready() -> None:
+    async with running_door() as door:
+        door.views.reason = "no layout has been fetched yet"
+        health = await ask(door, "GET", "/healthz")
+        ready = await ask(door, "GET", "/readyz")
+
+        assert (health.status, health.body) == (200, b"ok\n")
+        assert (ready.status, ready.code) == (503, "unavailable")
+        assert ready.problem()["detail"] == "no layout has been fetched yet"
+        assert "retry-after" in ready.headers
+
+        door.views.reason = None
+        assert (await ask(door, "GET", "/readyz")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/v1/status", "/v1/blobs"])
+async def test_head_is_answered_wherever_get_is(path: str) -> None:
+    async with running_door() as door:
+        head, got = await ask(door, "HEAD", path), await ask(door, "GET", path)
+
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers.keys() == got.headers.keys()
+
+
+async def test_status_and_where_are_json() -> None:
+    async with running_door() as door:
+        status = await ask(door, "GET", "/v1/status")
+        where = await ask(door, "GET", f"/v1/admin/where/blake3%3A{DIGEST.hex}")
+
+        assert json.loads(status.body) == {"nodes": [{"node": "n1", "up": True}]}
+        assert json.loads(where.body) == {"digest": str(DIGEST), "copies": ["n1"]}
+        assert door.views.asked == [DIGEST]
+        door.views.is_away = True
+        assert (await ask(door, "GET", f"/v1/admin/where/{DIGEST}")).code == "unavailable"
+
+
+async def test_metrics_count_requests_bytes_and_errors() -> None:
+    async with running_door() as door:
+        await ask(door, "PUT", PATH, DATA)
+        for _ in range(3):
+            await ask(door, "GET", PATH)
+        await ask(door, "GET", "/v1/blobs/nonsense")
+        await ask(door, "GET", "/nothing")
+        text = (await ask(door, "GET", "/metrics")).body.decode()
+
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    requests = {
+        (sample.labels["route"], sample.labels["method"], sample.labels["status"]): sample.value
+        for sample in families["holdfast_http_requests"].samples
+    }
+    assert requests == {
+        ("blob", "PUT", "201"): 1,
+        ("blob", "GET", "200"): 3,
+        ("unknown", "GET", "400"): 1,
+        ("unknown", "GET", "404"): 1,
+    }
+    received = {
+        sample.labels["method"]: sample.value
+        for sample in families["holdfast_http_request_bytes"].samples
+    }
+    assert received == {"PUT": len(DATA), "GET": 0}
+    errors = {
+        sample.labels["code"]: sample.value for sample in families["holdfast_http_errors"].samples
+    }
+    assert errors == {"missing_separator": 1, "no_such_route": 1}
+    seconds = families["holdfast_http_request_seconds"].samples
+    counts = [sample.value for sample in seconds if sample.labels.get("le") == "+Inf"]
+    assert sorted(counts) == [1, 1, 1, 3]
+
+
+async def test_an_error_has_one_line_of_log_and_the_client_has_its_name(logged: Logged) -> None:
+    async with running_door() as door:
+        door.store.faults.error = Unavailable("two of three nodes are silent")
+        reply = await ask(door, "GET", PATH)
+
+    assert [line["event"] for line in logged] == ["request refused"]
+    (line,) = logged
+    assert line["log_level"] == "warning"
+    assert line["request"] == reply.problem()["request"]
+    assert (line["code"], line["status"]) == ("unavailable", 503)
+    assert (line["method"], line["route"]) == ("GET", "blob")
+    assert line["detail"] == "two of three nodes are silent"
+
+
+async def test_what_is_no_fault_is_not_logged(logged: Logged) -> None:
+    async with running_door() as door:
+        await ask(door, "PUT", PATH, DATA)
+        await ask(door, "GET", PATH)
+        await ask(door, "DELETE", PATH)
+        await ask(door, "GET", PATH)
+
+    assert not logged
+
+
+async def test_clients_cannot_flood_the_log(logged: Logged) -> None:
+    async with running_door(config=replace(PATIENT, fault_lines_max=5, sweep_s=3600)) as door:
+        for _ in range(50):
+            await ask(door, "GET", "/nothing")
+        assert len(logged) == 5
+
+    async with running_door(config=replace(PATIENT, fault_lines_max=5)) as door:
+        logged.clear()
+        for _ in range(50):
+            await ask(door, "GET", "/nothing")
+        await until(lambda: any("not logged" in line["event"] for line in logged))
+
+
+async def test_what_a_client_sends_reaches_the_log_only_escaped(logged: Logged) -> None:
+    async with running_door() as door:
+        wire = await door.wire()
+        await wire.send(b"GET /v1/blobs/md5\x1b[31m:\x07 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await wire.reply()
+        await ask(door, "GET", "/v1/blobs/%1b%5B31m:ab")
+
+    assert len(logged) == 2
+    assert all(str(value).isprintable() for line in logged for value in line.values())
