@@ -247,6 +247,7 @@ def check_truth(
             assert not all(truth == GOOD for truth in truths.values()), where
             if placement.is_cover(answering):
                 assert live_nodes, where
+            if is_live(max((truth.root for truth in answering.values()), default=NO_ROOT)):
                 assert not deliverable, where
 
 
@@ -270,6 +271,17 @@ def test_two_silent_owners_of_three_are_no_miss() -> None:
         driven.answer(node, truths[node])
 
     assert driven.plan.verdict is Verdict.UNAVAILABLE
+
+
+def test_the_last_node_is_asked_when_the_others_are_silent() -> None:
+    placement = Placement((group_of(3, 0),))
+    driven = Driven(ReadPlan(placement, wants_bytes=True))
+    truths = {NodeId("n0"): SILENT, NodeId("n1"): SILENT, NodeId("n2"): GOOD}
+    while driven.waiting:
+        node = next(iter(driven.waiting))
+        driven.answer(node, truths[node])
+
+    assert driven.plan.verdict is Verdict.SERVE_UNCONFIRMED
 
 
 def test_a_tombstone_at_the_second_node_wins_over_the_copy_of_the_first() -> None:
