@@ -66,8 +66,10 @@ class Cluster:
 
     def ranked(self, nodes: Sequence[NodeId]) -> list[NodeId]:
         """Nodes in the order in which to ask them: well ones in turn, unwell ones last."""
+        if not nodes:
+            return []
         self._turn += 1
-        offset = self._turn % len(nodes) if nodes else 0
+        offset = self._turn % len(nodes)
         turned = [*nodes[offset:], *nodes[:offset]]
         if self._had_failures:
             self._had_failures = any(

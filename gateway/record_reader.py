@@ -240,7 +240,7 @@ class RecordReader:
             short = ShortRead(
                 cluster, self._questions, key, first, live=live, timeout_s=timeout_s
             )
-            found = await self._usual(digest, await short.run(self._patience))
+            found = await self._usual(digest, owners, await short.run(self._patience))
             if found is not None:
                 return found
             slow = short.slow()
@@ -249,32 +249,43 @@ class RecordReader:
             return await read.run()
         except TooLongHere:
             found = await Read(self, digest, live, owners, wants_bytes=False).run()
-            return await self._with_value(digest, found)
+            return await self._with_value(digest, owners, found)
 
-    async def _usual(self, digest: Digest, answer: Answer | None) -> Found | None:
+    async def _usual(
+        self, digest: Digest, owners: Sequence[NodeId], answer: Answer | None
+    ) -> Found | None:
         """What the short way found; None when the plan has to look closer."""
         if answer is None:
             return None
         state = state_of(answer)
         if answer.payload is None:
-            return await self._with_value(digest, Found(state, None, confirmed=True))
+            return await self._with_value(digest, owners, Found(state, None, confirmed=True))
         if not await self.hashing.matches(digest, state.kind, answer.payload):
             return None
         return Found(state, answer.payload, confirmed=True)
 
-    async def _with_value(self, digest: Digest, found: Found) -> Found:
+    async def _with_value(
+        self, digest: Digest, owners: Sequence[NodeId], found: Found
+    ) -> Found:
         """Long values come over the bulk connections, from whichever node has a good copy."""
         if found.value is not None:
             return found
-        value = await self._fetch(digest, found.state.kind)
+        value = await self._fetch(digest, found.state.kind, owners)
         return replace(found, value=value)
 
-    async def _fetch(self, digest: Digest, kind: RecordKind) -> Buffer:
-        """The value of a record that is known to exist."""
+    async def _fetch(
+        self, digest: Digest, kind: RecordKind, owners: Sequence[NodeId] | None = None
+    ) -> Buffer:
+        """The value of a record that is known to exist; `owners` in the order to ask them.
+
+        An operation takes one turn in ranking, or the turns of its steps would add up to a full
+        round and the same node would be first for ever.
+        """
         fanout, key = Fanout(self.cluster), RecordKey(digest)
         placement = fanout.live.placement(digest)
-        ranked = [*self.cluster.ranked(placement.owners), *self.cluster.ranked(placement.spares)]
-        plan = SourcePlan(ranked)
+        if owners is None:
+            owners = self.cluster.ranked(placement.owners)
+        plan = SourcePlan([*owners, *self.cluster.ranked(placement.spares)])
         asked_at: dict[NodeId, float] = {}
         try:
             while plan.outcome is Standing.PENDING:
