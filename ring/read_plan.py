@@ -72,7 +72,7 @@ class ReadPlan:
         """What the answers so far allow."""
         cover = self._cover
         if not is_live(cover.newest):
-            return _WHEN_NOT_LIVE[cover.outcome]
+            return Verdict.PENDING if self._copy_may_turn_up() else _WHEN_NOT_LIVE[cover.outcome]
         if cover.placement.is_ack_set(cover.answers):
             return self._with_copy(Verdict.SERVE)
         if self._evidence_may_come():
@@ -136,6 +136,11 @@ class ReadPlan:
         """GET needs bytes that hash right; HEAD needs a node that says it has them."""
         return self._served_by is not None or (not self._wants_bytes and bool(self._holders))
 
+    def _copy_may_turn_up(self) -> bool:
+        """Too many are silent for a miss, but who was not heard yet may hold a copy (rule 3)."""
+        cover = self._cover
+        return cover.outcome is Outcome.FAILED and bool(cover.in_flight or cover.untried)
+
     def _evidence_may_come(self) -> bool:
         hopeful = {*self._cover.answers, *self._cover.in_flight, *self._cover.untried}
         return self._cover.placement.is_ack_set(hopeful)
@@ -144,7 +149,7 @@ class ReadPlan:
         """More nodes for the generation, unless an ack set has answered and it is live."""
         cover = self._cover
         if not is_live(cover.newest):
-            return cover.next_targets()
+            return cover.widen() if self._copy_may_turn_up() else cover.next_targets()
         return () if cover.placement.is_ack_set(cover.answers) else cover.widen()
 
     def _wants_a_source(self) -> bool:

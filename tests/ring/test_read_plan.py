@@ -146,8 +146,8 @@ class Shapes:
         ((3, 0), False, USUAL, 1, 4_855),
         ((2, 1), True, USUAL, 1, 7_259),
         ((2, 1), False, USUAL, 1, 5_463),
-        ((3, 1), True, USUAL, 17, 11_700),  # prime to 5, so that every truth meets every place
-        ((3, 1), False, USUAL, 17, 7_249),
+        ((3, 1), True, USUAL, 17, 11_681),  # prime to 5, so that every truth meets every place
+        ((3, 1), False, USUAL, 17, 7_230),
         ((3, 0), True, UNUSUAL, 1, 6_720),
         ((3, 0), False, UNUSUAL, 1, 4_850),
         ((2, 1), True, UNUSUAL, 1, 6_852),
