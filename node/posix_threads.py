@@ -53,8 +53,9 @@ class Threads:
         return future
 
     async def close(self) -> bool:
-        """Finish what is queued and end the threads; false when some did not end in time."""
-        assert self._open
+        """Finish what is queued and end the threads; false when some did not in time; idempotent."""
+        if not self._open:
+            return True
         self._open = False
         loop = asyncio.get_running_loop()
         endings = [loop.create_future() for _ in self._threads]
