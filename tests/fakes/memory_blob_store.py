@@ -65,7 +65,7 @@ class MemoryBlobStore:
     async def open(self, digest: Digest, start: int = 0, stop: int | None = None) -> MemoryReader:
         await self._called("open")
         data = self._there(digest)
-        if start > len(data):
+        if start and start >= len(data):
             raise RangeNotSatisfiable(
                 f"{digest} has {len(data)} bytes, fewer than {start}", size_bytes=len(data)
             )
