@@ -12,7 +12,6 @@ from ring.digest import Digest
 from ring.errors import HoldfastError
 from ring.layout import Member
 from ring.life import NodeId
-from ring.limits import PARTITIONS
 from ring.messages import Request, StatesReply, StatRecords
 from ring.record import RecordKey, Root, generation_of, is_live
 
@@ -73,11 +72,10 @@ class OperatorViews:
         members = self._cluster.live.members
         outcomes = await self._ask_all([member.node for member in members], GetStatus())
         voters = [node for node in sorted(outcomes) if _is_voter(outcomes[node])]
-        for partition in range(PARTITIONS):
-            placement = self._cluster.live.partition_placement(partition)
-            if not placement.is_ack_set(voters):
-                return f"only {len(voters)} of {len(members)} nodes vote"
-        return None
+        placements = self._cluster.live.distinct_placements()
+        if all(placement.is_ack_set(voters) for placement in placements):
+            return None
+        return f"only {len(voters)} of {len(members)} nodes vote"
 
     async def _ask_all(self, nodes: list[NodeId], request: Request) -> dict[NodeId, Outcome]:
         fanout = Fanout(self._cluster)
@@ -99,9 +97,7 @@ class OperatorViews:
         voting = [node for node in members if node not in silent]
         if not silent:
             return f"all {len(members)} nodes vote: everything reads and writes"
-        placements = [
-            self._cluster.live.partition_placement(partition) for partition in range(PARTITIONS)
-        ]
+        placements = self._cluster.live.distinct_placements()
         down = f"{', '.join(silent)} of {len(members)} nodes cannot vote"
         if not all(placement.is_ack_set(voting) for placement in placements):
             return (

@@ -109,7 +109,7 @@ class LiveLayouts:
     Placements are made once for each partition and shared, since every request asks for one.
     """
 
-    __slots__ = ("_placements", "epochs", "layouts")
+    __slots__ = ("_distinct", "_placements", "epochs", "layouts")
 
     def __init__(self, layouts: tuple[Layout, ...]) -> None:
         assert 1 <= len(layouts) <= LAYOUTS_LIVE_MAX
@@ -118,6 +118,7 @@ class LiveLayouts:
         self.epochs = tuple(layout.epoch for layout in layouts)
         assert list(self.epochs) == sorted(set(self.epochs))
         self._placements: list[Placement | None] = [None] * PARTITIONS
+        self._distinct: tuple[Placement, ...] | None = None
 
     @property
     def cluster_id(self) -> str:
@@ -146,3 +147,17 @@ class LiveLayouts:
             groups = tuple(layout.group(partition) for layout in self.layouts)
             placement = self._placements[partition] = Placement(groups)
         return placement
+
+    def distinct_placements(self) -> tuple[Placement, ...]:
+        """One placement for each choice of owners and spares, whatever their order.
+
+        What holds of quorums in these holds in every partition; made once.
+        """
+        if self._distinct is None:
+            chosen: dict[object, Placement] = {}
+            for partition in range(PARTITIONS):
+                placement = self.partition_placement(partition)
+                sets = [(frozenset(g.owners), frozenset(g.spares)) for g in placement.groups]
+                chosen.setdefault(tuple(sets), placement)
+            self._distinct = tuple(chosen.values())
+        return self._distinct
