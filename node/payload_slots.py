@@ -21,7 +21,10 @@ from typing import Any, Final
 from ring.limits import KIB, MIB, PAYLOAD_BYTES_MAX
 
 _SLOT_BYTES_MIN: Final = 128 * KIB
+_SIZES: Final = (PAYLOAD_BYTES_MAX // _SLOT_BYTES_MIN).bit_length()
 _HUGE_BYTES: Final = 2 * MIB
+
+assert _SLOT_BYTES_MIN << (_SIZES - 1) == PAYLOAD_BYTES_MAX
 
 
 class PayloadSlots:
@@ -32,7 +35,8 @@ class PayloadSlots:
 
     def __init__(self, idle_bytes_max: int = 64 * MIB) -> None:
         self._idle_bytes_max = idle_bytes_max
-        self._idle: dict[int, deque[mmap.mmap]] = {}
+        sizes = (_SLOT_BYTES_MIN << power for power in range(_SIZES))
+        self._idle: dict[int, deque[mmap.mmap]] = {size: deque() for size in sizes}
 
     @property
     def idle_bytes(self) -> int:
@@ -43,7 +47,7 @@ class PayloadSlots:
         """A writable view of `size_bytes`, page-aligned, of unknown content."""
         assert 0 < size_bytes <= PAYLOAD_BYTES_MAX, size_bytes
         slot_bytes = max(_SLOT_BYTES_MIN, 1 << (size_bytes - 1).bit_length())
-        idle = self._idle.setdefault(slot_bytes, deque())
+        idle = self._idle[slot_bytes]
         slot = idle.pop() if idle else _map(slot_bytes)
         lease = _lease_type(slot_bytes).from_buffer(slot)
         lease.slot, lease.slots = slot, self

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import Counter
+from typing import Final
 
 import structlog
 
@@ -22,6 +23,8 @@ from ring.seams import Randomness
 __all__ = ["NodeServer", "ServerSettings"]
 
 log = structlog.get_logger()
+
+_BACKLOG: Final = 512
 
 
 class NodeServer:
@@ -67,9 +70,15 @@ class NodeServer:
 
         Raises BadRequest when the address cannot be listened on.
         """
+        patience_s = self._serving.settings.handshake_timeout_s
         try:
             self._listener = await self._serving.loop.create_server(
-                self._accept, host, port, ssl=self._tls, backlog=512
+                self._accept,
+                host,
+                port,
+                ssl=self._tls,
+                ssl_handshake_timeout=None if self._tls is None else patience_s,
+                backlog=_BACKLOG,
             )
         except (OSError, UnicodeError) as error:
             raise BadRequest(f"cannot listen on {Address(host, port)}: {error}") from error

@@ -171,20 +171,25 @@ class Digest:
 
         Raises UnsupportedAlgorithm or BadLength: keys come from disks and peers.
         """
-        algorithm = _by_number.get(key[0]) if key else None
-        if algorithm is None:
-            raise UnsupportedAlgorithm(f"key {key[:8].hex()} starts with no known algorithm")
-        if len(key) != 1 + algorithm.size_bytes:
-            expected, actual = algorithm.size_bytes, len(key) - 1
-            raise BadLength(
-                f"{algorithm.label} needs {expected} raw bytes, got {actual}",
-                algorithm=algorithm.label,
-                expected=expected,
-                actual=actual,
-            )
+        if not key or len(key) != _key_bytes.get(key[0]):
+            raise _key_fault(key)
         digest = cls.__new__(cls)
         object.__setattr__(digest, "key", bytes(key))
         return digest
 
 
 _by_number: Final = {int(algorithm): algorithm for algorithm in Algorithm}
+_key_bytes: Final = {int(algorithm): 1 + algorithm.size_bytes for algorithm in Algorithm}
+
+
+def _key_fault(key: bytes) -> UnsupportedAlgorithm | BadLength:
+    algorithm = _by_number.get(key[0]) if key else None
+    if algorithm is None:
+        return UnsupportedAlgorithm(f"key {key[:8].hex()} starts with no known algorithm")
+    expected, actual = algorithm.size_bytes, len(key) - 1
+    return BadLength(
+        f"{algorithm.label} needs {expected} raw bytes, got {actual}",
+        algorithm=algorithm.label,
+        expected=expected,
+        actual=actual,
+    )
