@@ -1,163 +1,24 @@
-"""The command `holdfast` as people type it, against a gateway's door over a store in memory."""
+"""The command `holdfast` as people type it."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
-import sys
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import structlog
-from prometheus_client import CollectorRegistry
 
-from gateway.http.config import HttpConfig
-from gateway.http.server import HttpDoor
-from holdfast import __version__, cli
-from node.host import HostClock, HostRandomness
 from ring.digest import Algorithm, Digest
 from ring.errors import Unavailable
-from tests.fakes.memory_blob_store import MemoryBlobStore
-
-ROOT = Path(__file__).parent.parent.parent
-HELLO = Digest.of(b"hello")
-NODES = [
-    {
-        "node": f"node-{number}",
-        "address": f"10.0.0.{number}:7071",
-        "zone": "default",
-        "state": "voter",
-        "reason": "votes",
-        "records": 1234,
-        "bytes_stored": 5 << 20,
-        "bytes_free": 7 << 30,
-        "counters": {"quarantined_total": 2},
-        "error": None,
-    }
-    for number in (1, 2)
-]
-NODES.append(
-    {
-        **NODES[0],
-        "node": "node-3",
-        "state": "unreachable",
-        "records": None,
-        "bytes_stored": None,
-        "bytes_free": None,
-        "counters": {},
-        "error": "no answer",
-    }
-)
-STATUS = {
-    "cluster_id": "c0ffee",
-    "epoch": 1,
-    "replicas": 3,
-    "write_quorum": 2,
-    "nodes": NODES,
-    "summary": "node-3 of 3 nodes cannot vote: everything reads and writes",
-    "healthy": False,
-}
-
-
-class Views:
-    """What the door asks for operators."""
-
-    def ready(self) -> str | None:
-        return None
-
-    async def status(self) -> Mapping[str, object]:
-        return STATUS
-
-    async def where(self, digest: Digest) -> Mapping[str, object]:
-        held = {"node": "node-1", "role": "owner", "state": "present", "root": "live(1)"}
-        away = {"node": "node-3", "role": "owner", "state": "unreachable", "error": "no answer"}
-        return {
-            "digest": str(digest),
-            "partition": digest.partition,
-            "epoch": 1,
-            "copies": [held, away],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a command did."""
-
-    code: int
-    out: bytes
-    err: str
-
-    @property
-    def text(self) -> str:
-        return self.out.decode()
-
-    @property
-    def json(self) -> dict[str, object]:
-        value = json.loads(self.out)
-        assert isinstance(value, dict)
-        return value
-
-
-class Shell:
-    """Runs the command with the gateway's address in the environment, in an empty folder.
-
-    In a thread beside the gateway's loop, since a process takes half a second to start; `process`
-    is for what needs one.
-    """
-
-    def __init__(
-        self, folder: Path, store: MemoryBlobStore, captured: pytest.CaptureFixture[bytes]
-    ) -> None:
-        self.folder = folder
-        self.store = store
-        self.captured = captured
-
-    async def __call__(self, *arguments: str) -> Said:
-        self.captured.readouterr()
-        code = await asyncio.to_thread(cli.run, arguments)
-        out, err = self.captured.readouterr()
-        assert b"Traceback" not in err
-        return Said(code, out, err.decode())
-
-    async def process(self, *arguments: str, stdin: bytes = b"") -> Said:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "holdfast", *arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        out, err = await process.communicate(stdin)
-        assert process.returncode is not None
-        assert b"Traceback" not in err
-        return Said(process.returncode, out, err.decode())
+from tests.holdfast.cli_shell import HELLO, STATUS, Shell, running_shell
 
 
 @pytest.fixture
 async def shell(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsysbinary: pytest.CaptureFixture[bytes],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> AsyncIterator[Shell]:
-    structlog.configure(processors=[lambda *_: ""], logger_factory=structlog.ReturnLoggerFactory())
-    store = MemoryBlobStore()
-    door = HttpDoor(
-        store,
-        Views(),
-        HttpConfig(),
-        clock=HostClock(),
-        randomness=HostRandomness(),
-        registry=CollectorRegistry(),
-    )
-    host, port = await door.start("127.0.0.1", 0)
-    monkeypatch.setenv("HOLDFAST_GATEWAY", f"http://{host}:{port}")
-    monkeypatch.chdir(tmp_path)
-    yield Shell(tmp_path, store, capsysbinary)
-    await door.stop(deadline_s=5.0)
-    structlog.reset_defaults()
+    async with running_shell(tmp_path, monkeypatch, capsysbinary) as running:
+        yield running
 
 
 async def test_a_file_is_put_and_comes_back(shell: Shell) -> None:
@@ -367,86 +228,3 @@ async def test_where_names_each_copy(shell: Shell) -> None:
         "node-1  owner  present      live(1)\n"
         "node-3  owner  unreachable  -        no answer\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        (("get", "blake3:abc"), 2, "blake3 needs 64 hex digits, got 3"),
-        (("get", HELLO.hex), 2, f"did you mean blake3:{HELLO.hex}"),
-        (("rm",), 2, "Missing argument"),
-        (("frobnicate",), 2, "No such command"),
-        (("ls", "--timeout", "-1"), 2, "-1"),
-        (("put", "absent"), 1, "cannot read 'absent': No such file or directory"),
-        (("put", ".", "absent"), 1, "cannot read 'absent'"),
-        (("put", ".", "."), 1, "one directory, or files"),
-        (("put", ".", "--algo", "sha256"), 1, "BLAKE3"),
-        (("get", str(HELLO), "--json"), 1, "--json needs -o"),
-        (("ls", "--gateway", "localhost:7070"), 1, "is not the URL of a gateway"),
-        (("ls", "--gateway", "http://127.0.0.1:1"), 1, "`holdfast serve` starts a cluster"),
-        (("node", "--config", "absent.toml"), 1, "cannot read 'absent.toml'"),
-        (("gateway", "--config", "absent.toml"), 1, "cannot read 'absent.toml'"),
-        (("serve", "--listen", "0.0.0.0:7070"), 2, "--insecure"),
-        (("serve", "--store", "pages"), 2, "'pages' is not one of"),
-    ],
-)
-async def test_a_mistake_is_explained(
-    shell: Shell, arguments: tuple[str, ...], code: int, words: str
-) -> None:
-    said = await shell(*arguments)
-
-    assert words in said.err
-    assert (said.code, said.out) == (code, b"")
-
-
-async def test_a_cluster_that_cannot_be_is_not_begun(shell: Shell) -> None:
-    said = await shell.process("serve", "--nodes", "2")
-
-    assert said.code == 1
-    assert "say --nodes 3 or --replicas 2" in said.err
-
-
-async def test_a_directory_in_the_way_is_not_replaced_by_a_file(shell: Shell) -> None:
-    await shell.store.put(HELLO, b"hello")
-    (shell.folder / "out").mkdir()
-
-    into = await shell("get", str(HELLO), "-o", "out")
-    below = await shell("get", str(HELLO), "-o", "absent/file")
-
-    assert (into.code, below.code) == (1, 1)
-    assert "is a directory" in into.err
-    assert "there is no directory 'absent'" in below.err
-    assert os.listdir(shell.folder / "out") == []
-
-
-async def test_a_device_is_written_to_and_not_replaced(shell: Shell) -> None:
-    await shell.store.put(HELLO, b"hello")
-
-    said = await shell("get", str(HELLO), "-o", "/dev/null")
-
-    assert said.code == 0
-    assert not Path("/dev/null").is_file()
-
-
-async def test_the_version_and_every_commands_help_are_printed(shell: Shell) -> None:
-    version = await shell("--version")
-    overview = await shell("--help")
-
-    assert version.text == f"holdfast {__version__}\n"
-    for name in ("serve", "put", "get", "has", "rm", "ls", "stat", "admin", "node", "gateway"):
-        assert f"\n  {name} " in overview.text
-
-
-async def test_a_reader_that_goes_away_is_no_bug(shell: Shell) -> None:
-    data = os.urandom(5_000_000)
-    await shell.store.put(Digest.of(data), data)
-
-    process = await asyncio.create_subprocess_shell(
-        f"{sys.executable} -m holdfast get {Digest.of(data)} | head -c 10 | wc -c",
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    out, err = await process.communicate()
-
-    assert (out.strip(), err) == (b"10", b"")
