@@ -29,6 +29,7 @@ MARKER_PATH: Final = f"{DIRECTORY}/marker"
 _VERSION: Final = 1
 ALL_PARTITIONS: Final = b"\xff" * (PARTITIONS // 8)
 NO_PARTITIONS: Final = bytes(PARTITIONS // 8)
+FIRST_INCARNATION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,11 @@ class Marker:
     def receiver(self) -> bool:
         """Whether any partition is still to be compared."""
         return self.voting != ALL_PARTITIONS
+
+    @property
+    def is_newborn(self) -> bool:
+        """Whether this is a new node that has not voted yet; whoever lost its disk lives again."""
+        return self.incarnation == FIRST_INCARNATION and self.voting == NO_PARTITIONS
 
 
 class NodeFiles:

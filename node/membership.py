@@ -2,12 +2,13 @@
 
 Rules:
 1.  A node votes only after a round of introductions in this boot: every peer that could be reached
-    has stored this life, and none remembered a later one.
+    has stored this life, and none remembered a later one.  A new node votes only once every other
+    member has: whoever votes must be remembered, or its disk could be lost and nobody would know.
 2.  Whoever is fenced, at any time, stops voting at once and becomes a receiver under a new
     incarnation.
 3.  A receiver stores, but neither votes nor counts; `node/rejoin.py` makes it a voter again.
 4.  When the marker vanishes from the data directory (its disk was unmounted), the node stops
-    voting and storing until the process is started again.
+    voting, storing and writing until the process is started again.
 
 Introductions go on for ever as a heartbeat, so lives spread even when no client talks.
 """
@@ -27,14 +28,16 @@ from node.standing import Step, admit_blank, fenced_by, next_boot
 from ring.codec import Sender
 from ring.control import Introduce, IntroducedReply
 from ring.errors import Fenced, HoldfastError, NotAdmitted
-from ring.life import Knowledge, Life, NodeId
+from ring.life import NO_PROCESS, Knowledge, Life, NodeId
 from ring.messages import expect
 from ring.seams import Randomness, Transport
 
 INTRODUCE_TIMEOUT_S: Final = 1.0
 HEARTBEAT_S: Final = 2.0
 BLANK_RETRY_S: Final = 0.25
-_BLANK_LIFE: Final = Life(0, 0, 0)
+_STARTING: Final = "starting"
+_BLANK_LIFE: Final = Life(0, 0, NO_PROCESS)
+_INCARNATION_MAX: Final = 1 << 48  # nobody lives so often; beyond it somebody made a mistake
 
 log = structlog.get_logger()
 
@@ -57,13 +60,13 @@ class Membership:
     ) -> None:
         self.node = node
         self.layouts = layouts
-        self.reason = "starting"
+        self.reason = _STARTING
         self.settled = asyncio.Event()  # the first round of introductions is over
         self.marker: Marker | None = None
         self.receiver_since = 0  # raised whenever this node becomes a receiver
         self._files = files
         self._transport = transport
-        self._nonce = int.from_bytes(randomness.octets(8), "big")
+        self._nonce = int.from_bytes(randomness.octets(8), "big") or NO_PROCESS + 1
         self._accept_blank = accept_blank
         self._knowledge = Knowledge()
         self._peers_lock = asyncio.Lock()
@@ -119,9 +122,17 @@ class Membership:
         while self.marker is None:
             await self._ask_whether_new()
         await on_admitted()
-        await self._introduce_to_all()
+        since = self.receiver_since
+        while (missing := await self._introduce_to_all()) and self.marker.is_newborn:
+            self.reason = f"new: waiting for {', '.join(missing)} to remember this node"
+            await asyncio.sleep(BLANK_RETRY_S)
+        if self.marker.is_newborn:
+            await self.promote(ALL_PARTITIONS, since)
         self.settled.set()
-        self.reason = "has not compared everything yet" if self.marker.receiver else "votes"
+        if not self.marker.receiver:
+            self.reason = "votes"
+        elif self.reason == _STARTING:
+            self.reason = "has not compared everything yet"
         log.info("node settled", node=self.node, state=self.state, life=str(self.life.pair))
 
     async def heartbeat(self) -> None:
@@ -134,24 +145,26 @@ class Membership:
     async def introduced(self, request: Introduce) -> IntroducedReply:
         """Answer a peer's introduction; its life is stored durably before the answer.
 
-        Raises Fenced when a later life of it is remembered, NotAdmitted when it is no member.
+        Raises Fenced when a later life of it is remembered, NotAdmitted when it is no member or
+        when this node cannot remember anything yet.
         """
         if self.layouts.live.newest.member(request.node) is None:
             raise NotAdmitted(f"{request.node} is no member of this cluster")
         known = self._knowledge.latest(request.node)
-        if not request.blank and request.life != known:
-            if known is not None and request.life.superseded_by(known):
-                raise Fenced(
-                    f"{request.node} was seen in a later life {known.pair}",
-                    incarnation=known.incarnation,
-                    boot=known.boot,
-                )
-            if self.admitted:
-                await self._remember(((request.node, request.life),))
+        if not request.blank:
+            self._refuse_if_over(request)
+            if not self.admitted:
+                raise NotAdmitted(f"{self.node} has no place to remember lives: {self.reason}")
+            await self._remember(((request.node, request.life),))
+            self._refuse_if_over(request)  # another life of it may have come at the same time
         return IntroducedReply(known, self._lives())
 
-    async def introduce_to(self, peer: NodeId) -> IntroducedReply | None:
-        """Make a peer store this life; None when it did not, for whatever reason."""
+    def knows_no_later(self, peer: NodeId, life: Life) -> bool:
+        """Whether what a peer said in this life may still be relied upon."""
+        return self._knowledge.counts(peer, life)
+
+    async def introduce_to(self, peer: NodeId) -> Life | None:
+        """Make a peer store this life; the peer's own, None when it did not for any reason."""
         assert self.marker is not None
         life = self.life
         request = Introduce(self.node, life, blank=False, receiver=self.marker.receiver)
@@ -166,13 +179,14 @@ class Membership:
             reply = expect(answer, IntroducedReply)
             await self._remember((*reply.lives, (answer.node, answer.life)))
         except Fenced as fenced:
-            if life == self.life:
-                await self._become_receiver(int(fenced.facts.get("incarnation", 0)), peer)
+            await self._become_receiver(life, _incarnation_in(fenced), peer)
             return None
         except HoldfastError as error:
             log.debug("introduction failed", node=self.node, peer=peer, error=error.detail)
             return None
-        return reply if life == self.life else None
+        if life != self.life or not self.knows_no_later(peer, answer.life):
+            return None
+        return answer.life
 
     async def promote(self, voting: bytes, receiver_since: int) -> bool:
         """Vote on more partitions, durably; false when it became a receiver again meanwhile."""
@@ -223,30 +237,37 @@ class Membership:
 
     async def _write(self, marker: Marker) -> None:
         assert self._marker_lock.locked()
+        if self._lost_disk:
+            raise NotAdmitted("the marker vanished: nothing is written to what is there instead")
         await self._files.write_marker(marker)
         if marker.voting == ALL_PARTITIONS:
             marker = replace(marker, voting=ALL_PARTITIONS)
         self.marker = marker
         self._refresh_sender()
 
-    async def _become_receiver(self, incarnation: int, peer: NodeId) -> None:
+    async def _become_receiver(self, life: Life, incarnation: int, peer: NodeId) -> None:
+        """`peer` remembers a later life than `life`, in that incarnation."""
         async with self._marker_lock:
             assert self.marker is not None
+            if life != self.life:
+                return  # another peer said so first
             marker = fenced_by(self.marker, incarnation)
             self.marker = marker  # stop voting now; a crash before the write is fenced again
             self.receiver_since += 1
             self.reason = f"fenced by {peer}, which remembers a later life: a disk rolled back"
             log.warning("fenced", node=self.node, by=peer, incarnation=marker.incarnation)
+            await asyncio.sleep(0)  # what was answered as a voter leaves under the old life
             try:
                 await self._write(marker)
             except HoldfastError as error:
                 log.warning("cannot store the new life", node=self.node, error=error.detail)
 
-    async def _introduce_to_all(self) -> None:
+    async def _introduce_to_all(self) -> list[NodeId]:
+        """The peers that did not store this life."""
         peers = [n for n in self.layouts.live.newest.nodes if n != self.node]
         async with asyncio.TaskGroup() as group:
-            for peer in peers:
-                group.create_task(self.introduce_to(peer))
+            calls = [group.create_task(self.introduce_to(peer)) for peer in peers]
+        return [peer for peer, call in zip(peers, calls, strict=True) if call.result() is None]
 
     async def _watch_marker(self) -> None:
         try:
@@ -272,10 +293,22 @@ class Membership:
             self._refresh_sender()
 
     def _is_news(self, node: NodeId, life: Life) -> bool:
+        """Names that are no members' are not remembered, whoever tells of them."""
         if node == self.node or life.incarnation == 0:
             return False
         known = self._knowledge.latest(node)
-        return known is None or life.pair > known.pair
+        if known is not None and life.pair <= known.pair:
+            return False
+        return any(layout.member(node) is not None for layout in self.layouts.live.layouts)
+
+    def _refuse_if_over(self, request: Introduce) -> None:
+        known = self._knowledge.latest(request.node)
+        if known is not None and request.life.superseded_by(known):
+            raise Fenced(
+                f"{request.node} was seen in a later life {known.pair}",
+                incarnation=known.incarnation,
+                boot=known.boot,
+            )
 
     def _lives(self) -> tuple[tuple[NodeId, Life], ...]:
         """Everything known, this node's own life included once it has one."""
@@ -288,3 +321,11 @@ class Membership:
             life = Life(self.marker.incarnation, self.marker.boot, self._nonce)
         peers = tuple(pair for pair in self._knowledge.items() if pair[0] != self.node)
         self._sender = Sender(life, peers)
+
+
+def _incarnation_in(fenced: Fenced) -> int:
+    """The incarnation that a peer remembers; 0 when it does not say so in earnest."""
+    incarnation = fenced.facts.get("incarnation")
+    if isinstance(incarnation, int) and 0 <= incarnation < _INCARNATION_MAX:
+        return incarnation
+    return 0

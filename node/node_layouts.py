@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from node.handler import Asker
 from node.marker import NodeFiles
 from ring.codec import pack
@@ -19,7 +21,8 @@ class NodeLayouts:
     """The live layouts.  They only ever move forward."""
 
     def __init__(self, first: Layout) -> None:
-        self.live = LiveLayouts((first,))
+        self.live = self._found = LiveLayouts((first,))
+        self._lock = asyncio.Lock()
 
     async def load(self, files: NodeFiles) -> None:
         """Take what was stored; raises NotAdmitted when it is another cluster's."""
@@ -31,16 +34,29 @@ class NodeLayouts:
                 f"the data directory knows cluster {stored[0].cluster_id}, the configuration "
                 f"describes {self.live.cluster_id}: member list, replicas or seed differ"
             )
-        self.live = LiveLayouts(stored)
+        self.live = self._found = LiveLayouts(stored)
 
-    async def learn(self, layouts: tuple[Layout, ...], files: NodeFiles) -> None:
-        """Adopt newer layouts, durably first; older ones are ignored."""
+    async def learn(self, layouts: tuple[Layout, ...], files: NodeFiles | None) -> None:
+        """Adopt newer layouts, durably first; older ones are ignored.
+
+        files: None while there is no marker; then `store` follows before the first vote.
+        """
         if layouts[0].cluster_id != self.live.cluster_id:
             raise NotAdmitted(f"layouts of cluster {layouts[0].cluster_id} are not ours")
         taught = LiveLayouts(layouts)
-        if _age(taught.epochs) > _age(self.live.epochs):
-            await files.write_layouts(layouts)
-            self.live = taught
+        async with self._lock:
+            if _age(taught.epochs) > _age(self.live.epochs):
+                if files is not None:
+                    await files.write_layouts(layouts)
+                    self._found = taught
+                self.live = taught
+
+    async def store(self, files: NodeFiles) -> None:
+        """Make what was learnt without a marker durable."""
+        async with self._lock:
+            if self.live is not self._found:
+                await files.write_layouts(self.live.layouts)
+                self._found = self.live
 
     def check(self, asker: Asker) -> None:
         """Raise WrongEpoch or LayoutUnknown unless the asker lives by the same layouts."""

@@ -8,7 +8,8 @@ Source of the rules: the exhaustive model of deletes (docs/ARCHITECTURE.md, Deci
     were then listed before its owners.
 3.  The highest floor of the cover is taken; what is live here at or below it, and which none of
     the cover has, is dropped.
-4.  Becoming a receiver again, or of layouts changing, voids the comparison.
+4.  Becoming a receiver again, or of layouts changing, voids the comparison; what a peer said in a
+    life that is over is void too.
 
 This is the plain full comparison: its cost is the node's share of the data set.  It never writes
 to a peer.
@@ -26,9 +27,11 @@ from node.client import NodeClient
 from node.local_store import LocalRecordStore
 from node.membership import Membership
 from ring.digest import Buffer, Digest
-from ring.errors import Corrupt, DigestMismatch, HoldfastError
-from ring.life import NodeId
+from ring.errors import Corrupt, DigestMismatch, HoldfastError, Unavailable
+from ring.life import Life, NodeId
 from ring.limits import LIST_ENTRIES_MAX, PARTITIONS
+from ring.listing import check_page
+from ring.messages import Answer, Request
 from ring.quorum import Placement
 from ring.record import (
     RecordEntry,
@@ -52,10 +55,11 @@ log = structlog.get_logger()
 class Comparison:
     """What one comparison has learnt so far.
 
-    listed: peers that were listed completely in every pass.  seen: keys that any of them has.
+    listed: peers that were listed completely in every pass, and the life in which they stored this
+    node's and were listed.  seen: keys that any of them has.
     """
 
-    listed: list[NodeId]
+    listed: dict[NodeId, Life]
     floors: dict[int, int] = field(default_factory=dict)
     seen: set[RecordKey] = field(default_factory=set)
     pulled: int = 0
@@ -91,14 +95,17 @@ class Rejoin:
     async def _compare(self) -> None:
         membership = self._membership
         since, live = membership.receiver_since, membership.layouts.live
-        peers = await self._welcoming_peers()
-        comparison = Comparison(listed=peers)
+        comparison = Comparison(listed=await self._welcoming_peers())
+        welcoming = list(comparison.listed)
         for _ in range(_PASSES):
             for peer in list(comparison.listed):
                 if not await self._list_peer(peer, comparison):
-                    comparison.listed.remove(peer)
+                    del comparison.listed[peer]
         if since != membership.receiver_since or live is not membership.layouts.live:
             return
+        for peer, life in list(comparison.listed.items()):
+            if not membership.knows_no_later(peer, life):
+                del comparison.listed[peer]
         done = [
             partition
             for partition in range(PARTITIONS)
@@ -106,6 +113,8 @@ class Rejoin:
         ]
         await self._take_floors(done, comparison)
         await self._drop_purged(set(done), comparison)
+        if live is not membership.layouts.live:
+            return
         voting = bytearray(PARTITIONS // 8)
         for partition in done:
             voting[partition >> 3] |= 1 << (partition & 7)
@@ -113,14 +122,15 @@ class Rejoin:
         if len(done) < PARTITIONS:
             membership.reason = (
                 f"compared {len(done)} of {PARTITIONS} partitions; the rest needs more of the "
-                f"other nodes to be up, of which these answered: {', '.join(peers) or 'none'}"
+                f"other nodes to be up, of which these answered: {', '.join(welcoming) or 'none'}"
             )
 
-    async def _welcoming_peers(self) -> list[NodeId]:
-        """Peers that have stored this life, in order."""
+    async def _welcoming_peers(self) -> dict[NodeId, Life]:
+        """Peers that have stored this life, in order, and theirs."""
         membership = self._membership
         others = [node for node in membership.layouts.live.newest.nodes if node != membership.node]
-        return [peer for peer in others if await membership.introduce_to(peer) is not None]
+        lives = {peer: await membership.introduce_to(peer) for peer in others}
+        return {peer: life for peer, life in lives.items() if life is not None}
 
     def _is_done(self, partition: int, placement: Placement, comparison: Comparison) -> bool:
         node = self._membership.node
@@ -129,7 +139,7 @@ class Rejoin:
     async def _list_peer(self, peer: NodeId, comparison: Comparison) -> bool:
         """Pull everything newer from a peer; false when it fell silent or may not vote."""
         client = NodeClient(
-            self._transport,
+            _OneLife(self._transport, comparison.listed[peer]),
             peer,
             epochs=lambda: self._membership.layouts.live.epochs,
             timeout_s=CALL_TIMEOUT_S,
@@ -143,6 +153,7 @@ class Rejoin:
             done = False
             while not done:
                 entries, done = await client.page(after, LIST_ENTRIES_MAX, roots_only=False)
+                check_page(after, [entry.key for entry in entries], done=done)
                 mine = [entry for entry in entries if self._is_mine(entry.key)]
                 comparison.seen.update(entry.key for entry in mine)
                 await self._pull_newer(client, mine, comparison)
@@ -201,6 +212,39 @@ class Rejoin:
             after = entries[-1].key if entries else after
 
 
+class _OneLife:
+    """Calls to a peer that count only while it is in the life that was introduced to."""
+
+    def __init__(self, transport: Transport, life: Life) -> None:
+        self._transport = transport
+        self._life = life
+
+    async def call(
+        self,
+        node: NodeId,
+        request: Request,
+        payload: Buffer | None = None,
+        *,
+        epochs: tuple[int, ...],
+        timeout_s: float,
+        background: bool = False,
+        bulk: bool = False,
+    ) -> Answer:
+        """See Transport; raises Unavailable for an answer of another life."""
+        answer = await self._transport.call(
+            node,
+            request,
+            payload,
+            epochs=epochs,
+            timeout_s=timeout_s,
+            background=background,
+            bulk=bulk,
+        )
+        if answer.life != self._life:
+            raise Unavailable(f"{node} was started again in the middle of a comparison")
+        return answer
+
+
 def _brings_nothing(own: RecordState, theirs: RecordState) -> bool:
     """Whether merging `theirs` would leave `own` as it is, claims apart."""
     merged = merge(own, theirs)
@@ -211,8 +255,8 @@ async def _all_claims(client: RecordStore, entry: RecordEntry) -> list[Digest]:
     claims: list[Digest] = []
     done = not entry.state.claimed
     while not done:
-        page, done = await client.claims(
-            entry.key, claims[-1] if claims else None, LIST_ENTRIES_MAX
-        )
+        after = claims[-1] if claims else None
+        page, done = await client.claims(entry.key, after, LIST_ENTRIES_MAX)
+        check_page(after, page, done=done)
         claims += page
     return claims

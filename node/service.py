@@ -151,7 +151,8 @@ class NodeService:
             case control.Introduce():
                 return Response(await self.membership.introduced(request))
             case control.TeachLayouts(layouts):
-                await self.layouts.learn(layouts, self._files)
+                files = self._files if self.membership.admitted else None
+                await self.layouts.learn(layouts, files)
         if isinstance(request, control.GetStatus):
             return Response(await self._status())
         return Response(control.LayoutsReply(self.layouts.live.layouts))
@@ -257,6 +258,7 @@ class NodeService:
         )
 
     async def _admitted(self) -> None:
+        await self.layouts.store(self._files)
         if self._store is None:
             self._store = await self._open_store()
 

@@ -5,7 +5,8 @@ Rules:
     remembers a later life: then its disk was rolled back or somebody else took its place, and it
     becomes a receiver under a new incarnation.
 2.  A blank directory becomes the genesis of a node only when *every* other member says that it
-    never heard of it; nobody's data can be missing then.
+    never heard of it; nobody's data can be missing then.  It may vote once they remember it
+    (node/membership.py).
 3.  A blank directory whose node is remembered becomes a receiver under a new incarnation, and only
     where the operator accepts that (`serve` does by itself).
 """
@@ -16,7 +17,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from node.marker import ALL_PARTITIONS, NO_PARTITIONS, Marker
+from node.marker import FIRST_INCARNATION, NO_PARTITIONS, Marker
 from ring.life import Life, NodeId
 
 
@@ -68,7 +69,8 @@ def admit_blank(
             None,
             "first start: waiting for " + ", ".join(missing) + " to say that this node is new",
         )
-    return Admission(Step.BEGIN, Marker(cluster_id, node, 1, 1, ALL_PARTITIONS), "a new node")
+    marker = Marker(cluster_id, node, FIRST_INCARNATION, 1, NO_PARTITIONS)
+    return Admission(Step.BEGIN, marker, "a new node")
 
 
 def next_boot(marker: Marker) -> Marker:
