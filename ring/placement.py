@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -111,12 +112,8 @@ def first_layout(members: Sequence[Member], replicas: int, cluster_seed: str) ->
 
 
 def _check(members: tuple[Member, ...], replicas: int) -> None:
-    nodes = [member.node for member in members]
-    addresses = [member.address for member in members]
-    if len(set(nodes)) != len(nodes):
-        raise BadRequest("two members have the same id")
-    if len(set(addresses)) != len(addresses):
-        raise BadRequest("two members have the same address")
+    _refuse_repeats("id", [member.node for member in members])
+    _refuse_repeats("address", [member.address for member in members])
     if not 1 <= replicas <= REPLICAS_MAX:
         raise BadRequest(f"replicas must be 1 to {REPLICAS_MAX}, not {replicas}")
     if not replicas <= len(members) <= MEMBERS_MAX:
@@ -125,6 +122,12 @@ def _check(members: tuple[Member, ...], replicas: int) -> None:
         )
     if any(member.state is not MemberState.ACTIVE for member in members):
         raise BadRequest("every member of a first layout is active")
+
+
+def _refuse_repeats(what: str, values: Sequence[str]) -> None:
+    for value, times in Counter(values).items():
+        if times > 1:
+            raise BadRequest(f"{times} members have the {what} {value!r}")
 
 
 def _cluster_id(members: tuple[Member, ...], replicas: int, cluster_seed: str) -> str:
