@@ -28,7 +28,7 @@ from ring.life import NodeId
 from ring.limits import MEMBERS_MAX, PARTITIONS, REPLICAS_MAX, SPARES_MAX
 
 POINTS_PER_UNIT: Final = 160
-UNITS_MAX: Final = 2_048  # 330,000 points; a start must not wait longer than for these
+UNITS_MAX: Final = 1_024  # 160,000 points; a start must not wait longer than for these
 _CIRCLE: Final = 1 << 128  # points are MD5 hashes
 
 
