@@ -29,7 +29,7 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-STEPS_MAX = 5_000_000
+STEPS_MAX = 1_000_000
 _CANCEL_ROUNDS_MAX = 1_000
 _SELF_PIPE_ONLY = 1
 

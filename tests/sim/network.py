@@ -36,6 +36,7 @@ from ring.errors import DeadlineExceeded, HoldfastError, Unreachable
 from ring.life import NodeId
 from ring.limits import ENVELOPE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from ring.messages import Answer, Reply, Request
+from tests.sim.message_words import words_of
 from tests.sim.trace import Trace
 
 Place = str
@@ -146,7 +147,7 @@ class Network:
         data = None if payload is None else bytes(payload)
         assert len(envelope) <= ENVELOPE_BYTES_MAX
         assert data is None or len(data) <= PAYLOAD_BYTES_MAX
-        self._trace.event("ask", self._calls, caller.place, node, _name(request))
+        self._trace.event("ask", self._calls, caller.place, node, words_of(request))
         if self._observer is not None:
             self._observer.asked(caller.place, node, request)
         call = Call(self._calls, caller, node, envelope, data, future)
@@ -241,8 +242,10 @@ class Network:
         request: Request,
         response: Response,
     ) -> None:
-        if process.alive and self._observer is not None:
-            self._observer.answered(call.node, request, response)
+        if process.alive:
+            self._trace.event("answer", call.number, words_of(response.reply))
+            if self._observer is not None:
+                self._observer.answered(call.node, request, response)
         envelope = encode_reply(
             call.number, response.reply, voter=response.voter, sender=handler.sender()
         )
@@ -257,7 +260,6 @@ class Network:
         self, call: Call, process: Process, envelope: bytes, payload: bytes | None
     ) -> None:
         if process.alive:
-            self._trace.event("answer", call.number, len(envelope), len(payload or b""))
             back = call.caller.place
             self._send(call, call.node, back, lambda: self._return(call, envelope, payload))
 
@@ -330,7 +332,3 @@ class SimTransport:
             return None
         self._senders[node] = sender
         return sender.peers
-
-
-def _name(request: Request) -> str:
-    return type(request).__name__

@@ -31,6 +31,7 @@ class Options:
     store: "files", or "memory", which loses everything when its process ends.
     large: one blob of the pool is larger than a chunk, and one is its first chunk.
     genesis_is_rough: faults begin before the first start is over.
+    work_s: when clients stop, however much they still had in mind.
     """
 
     members: int = 3
@@ -52,7 +53,9 @@ class Options:
     duplicate_rate: float = 0.0
     straggle_rate: float = 0.0
     write_patience_s: float = 1.0
-    fault_every_s: float = 2.0
+    fault_every_s: float = 4.0
+    faults_at_once: int = 2
+    work_s: float = 90.0
     settle_s: float = 120.0
 
     @property
@@ -94,5 +97,6 @@ class Options:
             duplicate_rate=rng.choice((0.0, 0.05, 0.3)) if storm else 0.0,
             straggle_rate=rng.choice((0.0, 0.02, 0.1)) if storm else 0.0,
             write_patience_s=rng.choice((0.05, 1.0, 1.0)),
-            fault_every_s=rng.choice((0.5, 2.0, 5.0)),
+            fault_every_s=rng.choice((1.0, 3.0, 8.0)),
+            faults_at_once=rng.choice((1, 2, 3)),
         )

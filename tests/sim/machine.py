@@ -1,0 +1,163 @@
+"""One machine of the cluster: a disk, and the node process that runs on it - or does not.
+
+A process that ends leaves its tasks behind where they stand.  Nothing that they wait for ever comes
+(its disk and its transport are dead), so they do nothing more: no clean-up runs, as in a power cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+
+from node.local_store import LocalRecordStore
+from node.service import NodeService
+from ring.layout import Layout
+from ring.life import NodeId
+from ring.seams import Clock
+from tests.sim.disk import SimDisk
+from tests.sim.failure import in_words
+from tests.sim.host import SimRandomness
+from tests.sim.network import Network, SimTransport
+from tests.sim.trace import Trace
+
+StoreMaker = Callable[[SimDisk, Clock, SimRandomness], Awaitable[LocalRecordStore]]
+StoreCheck = Callable[[NodeId, LocalRecordStore], Awaitable[None]]
+
+
+class NodeProcess:
+    """One life of a node; the machine starts it and decides how it ends."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.alive = True
+        self._machine = machine
+        node = machine.node
+        self.service = NodeService(
+            node=node,
+            first_layout=machine.layout,
+            disk=machine.disk,
+            open_store=self._open_store,
+            transport=SimTransport(machine.network, node, self, is_peer=True),
+            randomness=machine.randomness,
+            accept_blank=True,
+        )
+
+    async def run(self) -> None:
+        """What the real process does, from start to the end of its background work."""
+        await self.service.start()
+        self._machine.network.attach(self._machine.node, self.service, self)
+        await self.service.run()
+
+    async def _open_store(self) -> LocalRecordStore:
+        machine = self._machine
+        store = await machine.make_store(machine.disk, machine.clock, machine.randomness)
+        await machine.check_store(machine.node, store)
+        return store
+
+
+class Machine:
+    """See the module.  `make_store` opens the record store, `check_store` looks at it at once."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        layout: Layout,
+        network: Network,
+        disk: SimDisk,
+        clock: Clock,
+        rng: Random,
+        trace: Trace,
+        make_store: StoreMaker,
+        check_store: StoreCheck,
+        keeps_nothing: bool,
+    ) -> None:
+        self.node = node
+        self.layout = layout
+        self.network = network
+        self.disk = disk
+        self.clock = clock
+        self.randomness = SimRandomness(rng)
+        self.make_store = make_store
+        self.check_store = check_store
+        self.keeps_nothing = keeps_nothing
+        self.failures: list[str] = []
+        self._rng = rng
+        self._trace = trace
+        self._process: NodeProcess | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._ended: list[asyncio.Task[None]] = []
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a process runs here."""
+        return self._process is not None
+
+    @property
+    def state(self) -> str:
+        """What the node says of itself."""
+        if self._process is None:
+            return "down"
+        return self._process.service.membership.state
+
+    @property
+    def reason(self) -> str:
+        """The same in more words."""
+        return "" if self._process is None else self._process.service.membership.reason
+
+    def start(self) -> None:
+        """Start a process on what the disk holds."""
+        assert self._process is None
+        self._trace.event("start", self.node)
+        process = self._process = NodeProcess(self)
+        task = self._task = asyncio.get_running_loop().create_task(process.run(), name=self.node)
+
+        def over(task: asyncio.Task[None]) -> None:
+            if process.alive and not task.cancelled():
+                error = task.exception()
+                self.failures.append(f"{self.node} exited: {in_words(error)}")
+
+        task.add_done_callback(over)
+
+    def cut_power(self) -> None:
+        """The machine goes dark; what was not durable may be lost."""
+        self._end("power cut", refuses=False)
+        self.disk = self.disk.wipe() if self.keeps_nothing else self.disk.crash()
+
+    def kill(self) -> None:
+        """The process is gone at once; its port is closed; the operating system lives on."""
+        self._end("kill", refuses=True)
+        self.disk = self.disk.wipe() if self.keeps_nothing else self.disk.kill()
+
+    def wipe(self) -> None:
+        """The disk is replaced by an empty one."""
+        if self.is_up:
+            self._end("wipe", refuses=False)
+        self.disk = self.disk.wipe()
+
+    async def stop(self) -> None:
+        """As SIGTERM does: background work ends, the store is closed."""
+        process, task = self._process, self._task
+        assert process is not None
+        assert task is not None
+        self._trace.fault("stop", self.node)
+        self._process = None
+        self.network.detach(self.node, refuses=True)
+        task.cancel()
+        try:
+            await asyncio.gather(task, return_exceptions=True)
+            await process.service.stop()
+        finally:
+            process.alive = False
+            self.disk = self.disk.wipe() if self.keeps_nothing else self.disk.kill()
+
+    def _end(self, how: str, *, refuses: bool) -> None:
+        assert self._process is not None
+        assert self._task is not None
+        self._trace.fault(how.replace(" ", "-"), self.node)
+        self._process.alive = False
+        self.network.detach(self.node, refuses=refuses)
+        self._ended.append(self._task)
+        self._process = self._task = None
+
+

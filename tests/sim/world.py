@@ -1,0 +1,258 @@
+"""One simulated cluster from its first start to its judgement.
+
+Phases: genesis (a new cluster starts), work (clients while the nemesis rages), peace (everything is
+mended; within bounded time every node votes, every blob answers and the answers agree with what
+clients were promised).  Everything is drawn from the seed; two runs of a seed do the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from random import Random
+
+from gateway.calls import CallSettings
+from node.handler import Response
+from node.local_store import LocalRecordStore
+from ring.layout import Layout, Member
+from ring.life import NodeId
+from ring.messages import Request
+from ring.placement import first_layout
+from tests.sim.disk import SimDisk
+from tests.sim.failure import in_words
+from tests.sim.gateways import Gateways
+from tests.sim.history import History, current
+from tests.sim.host import SimClock
+from tests.sim.loop import run
+from tests.sim.machine import Machine
+from tests.sim.nemesis import Nemesis
+from tests.sim.network import Network, Place
+from tests.sim.options import Options, Weather
+from tests.sim.promises import Promises
+from tests.sim.quiet import quiet_logs
+from tests.sim.stores import MAKERS
+from tests.sim.trace import Trace
+from tests.sim.workload import Blob, Clients, Judge, pool
+
+GENESIS_S = 30.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a seed went: red when there are violations."""
+
+    seed: int
+    violations: list[str]
+    trace_hash: str
+    events: int
+    virtual_s: float
+    faults: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_green(self) -> bool:
+        """Whether every promise held."""
+        return not self.violations
+
+
+class World:
+    """A cluster with everything that happens to it.  Must be made inside a simulated loop."""
+
+    def __init__(self, seed: int, options: Options | None = None, *, echo: bool = False) -> None:
+        self.rng = Random(seed)
+        drawn = Options.drawn(self.rng)
+        self.options = drawn if options is None else options
+        self.trace = Trace(echo=echo)
+        self.history = History()
+        self.judge = Judge(self.history, self.trace)
+        self.promises = Promises()
+        self.network = Network(self._branch(), self.trace, self)
+        self.layout = layout_of(self.options.members, self.options.replicas, self.options.zones)
+        self.blobs: list[Blob] = pool(self._branch(), self.options)
+        self.machines = {node: self._machine(node) for node in self.layout.nodes}
+        self.gateways = Gateways(
+            self.options.gateways,
+            layout=self.layout,
+            network=self.network,
+            settings=CallSettings(write_patience_s=self.options.write_patience_s),
+            trace=self.trace,
+        )
+        self.nemesis = Nemesis(
+            rng=self._branch(),
+            options=self.options,
+            machines=self.machines,
+            gateways=self.gateways,
+            network=self.network,
+            promises=self.promises,
+            trace=self.trace,
+            digests=[blob.digest for blob in self.blobs],
+        )
+        self.trace.event("world", seed, repr(self.options))
+
+    # --- phases -----------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """All phases; what was broken is in `judge.violations`."""
+        nemesis: asyncio.Task[None] | None = None
+        for machine in self.machines.values():
+            machine.start()
+        if self.options.genesis_is_rough:
+            nemesis = asyncio.get_running_loop().create_task(self.nemesis.run())
+        else:
+            await self._settle("genesis", GENESIS_S)
+        self._set_network()
+        if nemesis is None:
+            nemesis = asyncio.get_running_loop().create_task(self.nemesis.run())
+        await self._work()
+        await _end(nemesis)
+        self.nemesis.end()
+        await self._settle("peace", self.options.settle_s)
+        self._judge_machines()
+        await self._judge_blobs()
+        self.gateways.close()
+
+    def clients(self) -> Clients:
+        """One client's view."""
+        return Clients(
+            rng=self._branch(),
+            judge=self.judge,
+            gateways=self.gateways,
+            blobs=self.blobs,
+            trace=self.trace,
+        )
+
+    async def _work(self) -> None:
+        options = self.options
+        until_s = asyncio.get_running_loop().time() + options.work_s
+        async with asyncio.TaskGroup() as group:
+            for _ in range(options.clients):
+                share = options.operations // options.clients
+                group.create_task(self.clients().run(share, options.think_s, until_s))
+        if options.weather is not Weather.STORM:
+            for words in self.judge.errors:
+                self.judge.accuse(f"nothing excuses a failure: {words}")
+
+    async def _settle(self, phase: str, patience_s: float) -> None:
+        """Until every node votes."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience_s
+        while any(machine.state != "voter" for machine in self.machines.values()):
+            if loop.time() > deadline:
+                for node, machine in self.machines.items():
+                    if machine.state != "voter":
+                        words = f"{machine.state}, {machine.reason}"
+                        self.judge.accuse(f"{phase}: {node} does not become a voter: {words}")
+                return
+            await asyncio.sleep(0.5)
+
+    def _judge_machines(self) -> None:
+        for machine in self.machines.values():
+            for words in machine.failures:
+                self.judge.accuse(words)
+
+    async def _judge_blobs(self) -> None:
+        """Nothing is wrong any more: every question has an answer, every write is done."""
+        clients = self.clients()
+        for blob in self.blobs:
+            await self._must(clients.get, blob)
+            if self.rng.random() < 0.5:
+                await self._must(clients.put, blob)
+            else:
+                await self._must(clients.delete, blob)
+            await self._must(clients.get, blob)
+        await self._must(clients.list, self.blobs[0])
+
+    async def _must(self, action: Callable[[Blob, Place], Awaitable[bool]], blob: Blob) -> None:
+        """Every gateway must be able to; what it says is judged elsewhere."""
+        for place in self.gateways.places:
+            if not await action(blob, place):
+                words = f"{place} fails: {action.__name__} {blob.digest}"
+                self.judge.accuse(f"peace: {words} ({self.judge.errors[-1]})")
+
+    # --- what the parts ask of the world ----------------------------------------------------------
+
+    def asked(self, caller: Place, node: NodeId, request: Request) -> None:
+        """See Observer."""
+        operation = current.get()
+        if operation is not None:
+            operation.charge(request)
+
+    def answered(self, node: NodeId, request: Request, response: Response) -> None:
+        """See Observer."""
+        self.promises.heard(node, request, response)
+
+    async def _check_store(self, node: NodeId, store: LocalRecordStore) -> None:
+        for words in await self.promises.broken(node, store):
+            self.judge.accuse(words)
+
+    def _machine(self, node: NodeId) -> Machine:
+        rng = self._branch()
+        return Machine(
+            node=node,
+            layout=self.layout,
+            network=self.network,
+            disk=SimDisk(rng, latency_s=self.options.disk_latency_s),
+            clock=SimClock(),
+            rng=rng,
+            trace=self.trace,
+            make_store=MAKERS[self.options.store],
+            check_store=self._check_store,
+            keeps_nothing=self.options.store == "memory",
+        )
+
+    def _set_network(self) -> None:
+        faults, options = self.network.faults, self.options
+        faults.delay_s = options.delay_s
+        faults.loss_rate = options.loss_rate
+        faults.duplicate_rate = options.duplicate_rate
+        faults.straggle_rate = options.straggle_rate
+
+    def _branch(self) -> Random:
+        """A random source of its own, so that one part's draws do not shift another's."""
+        return Random(self.rng.getrandbits(64))
+
+
+def run_seed(seed: int, options: Options | None = None, *, echo: bool = False) -> Outcome:
+    """Simulate one seed; never raises: whatever goes wrong is a violation."""
+    worlds: list[World] = []
+
+    async def main() -> float:
+        world = World(seed, options, echo=echo)
+        worlds.append(world)
+        await world.live()
+        return asyncio.get_running_loop().time()
+
+    virtual_s, broken = 0.0, []
+    with quiet_logs(echo=echo):
+        try:
+            virtual_s = run(main())
+        except Exception as error:  # noqa: BLE001 - a crash of the run is a finding like any other
+            broken = [in_words(error)]
+    world = worlds[0]
+    return Outcome(
+        seed=seed,
+        violations=[*world.judge.violations, *broken],
+        trace_hash=world.trace.digest(),
+        events=world.trace.events,
+        virtual_s=virtual_s,
+        faults=dict(sorted(world.trace.faults.items())),
+    )
+
+
+@lru_cache(maxsize=64)
+def layout_of(members: int, replicas: int, zones: int) -> Layout:
+    """The first layout of a cluster of that shape; making one takes a while."""
+    nodes = [
+        Member(NodeId(f"n{number}"), f"n{number}:7000", zone=f"z{number % zones}")
+        for number in range(members)
+    ]
+    return first_layout(nodes, replicas, "simulated")
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel; raises what it failed with before."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
