@@ -90,7 +90,7 @@ class Digest:
     @property
     def algorithm(self) -> Algorithm:
         """The hash function."""
-        return Algorithm(self.key[0])
+        return _by_number[self.key[0]]
 
     @property
     def raw(self) -> bytes:
@@ -126,7 +126,8 @@ class Digest:
         return hash(self.key)
 
     def __str__(self) -> str:
-        return f"{self.algorithm.label}:{self.key[1:].hex()}"
+        key = self.key
+        return _prefixes[key[0]] + key[1:].hex()
 
     def __repr__(self) -> str:
         return f"Digest({self})"
@@ -148,6 +149,18 @@ class Digest:
         Raises MissingSeparator, UnsupportedAlgorithm, BadLength or BadHex, tested in this order.
         """
         label, separator, hexadecimal = text.partition(":")
+        # Nearly every text is right, and then this is all; what is wrong is found out below.
+        # `isalnum` because `fromhex` skips blanks.
+        form = _forms.get(label)
+        if form is not None and len(hexadecimal) == form[1] and hexadecimal.isalnum():
+            try:
+                raw = bytes.fromhex(hexadecimal)
+            except ValueError:
+                pass
+            else:
+                digest = cls.__new__(cls)
+                object.__setattr__(digest, "key", form[0] + raw)
+                return digest
         if not separator:
             raise MissingSeparator(f"{text[:80]!r} has no ':' between algorithm and hex")
         algorithm = Algorithm.named(label)
@@ -179,6 +192,8 @@ class Digest:
 
 
 _by_number: Final = {int(algorithm): algorithm for algorithm in Algorithm}
+_prefixes: Final = {int(algorithm): f"{algorithm.label}:" for algorithm in Algorithm}
+_forms: Final = {one.label: (bytes((one,)), 2 * one.size_bytes) for one in Algorithm}
 _key_bytes: Final = {int(algorithm): 1 + algorithm.size_bytes for algorithm in Algorithm}
 
 
