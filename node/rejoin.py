@@ -11,8 +11,8 @@ Source of the rules: the exhaustive model of deletes (docs/ARCHITECTURE.md, Deci
 4.  Becoming a receiver again, or of layouts changing, voids the comparison; what a peer said in a
     life that is over is void too.
 
-This is the plain full comparison: its cost is the node's share of the data set.  It never writes
-to a peer.
+This is the plain full comparison: its cost is the node's share of the data set, so it is begun only
+when it can win a partition.  It never writes to a peer.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from node.local_store import LocalRecordStore
 from node.membership import Membership
 from ring.digest import Buffer, Digest
 from ring.errors import Corrupt, DigestMismatch, HoldfastError, Unavailable
+from ring.layout import LiveLayouts
 from ring.life import Life, NodeId
 from ring.limits import LIST_ENTRIES_MAX, PARTITIONS
 from ring.listing import check_page
@@ -96,7 +97,13 @@ class Rejoin:
         membership = self._membership
         since, live = membership.receiver_since, membership.layouts.live
         comparison = Comparison(listed=await self._welcoming_peers())
-        welcoming = list(comparison.listed)
+        for peer in list(comparison.listed):
+            if not await self._take_floors_of(peer, comparison):
+                del comparison.listed[peer]
+        welcoming = ", ".join(comparison.listed) or "none"
+        if not self._can_win(live, comparison):
+            membership.reason = self._missing_voters(welcoming)
+            return
         for _ in range(_PASSES):
             for peer in list(comparison.listed):
                 if not await self._list_peer(peer, comparison):
@@ -120,10 +127,22 @@ class Rejoin:
             voting[partition >> 3] |= 1 << (partition & 7)
         await membership.promote(bytes(voting), since)
         if len(done) < PARTITIONS:
-            membership.reason = (
-                f"compared {len(done)} of {PARTITIONS} partitions; the rest needs more of the "
-                f"other nodes to be up, of which these answered: {', '.join(welcoming) or 'none'}"
-            )
+            membership.reason = self._missing_voters(welcoming)
+
+    def _missing_voters(self, welcoming: str) -> str:
+        votes = sum(map(self._membership.votes, range(PARTITIONS)))
+        return (
+            f"votes on {votes} of {PARTITIONS} partitions; the rest waits to be compared with more "
+            f"of the other nodes, of which these vote: {welcoming}"
+        )
+
+    def _can_win(self, live: LiveLayouts, comparison: Comparison) -> bool:
+        """Whether there is a partition to win by listing these peers."""
+        return any(
+            self._is_done(partition, live.partition_placement(partition), comparison)
+            and not self._membership.votes(partition)
+            for partition in range(PARTITIONS)
+        )
 
     async def _welcoming_peers(self) -> dict[NodeId, Life]:
         """Peers that have stored this life, in order, and theirs."""
@@ -136,19 +155,32 @@ class Rejoin:
         node = self._membership.node
         return node not in placement.eligible or comparison.covered(placement, node)
 
-    async def _list_peer(self, peer: NodeId, comparison: Comparison) -> bool:
-        """Pull everything newer from a peer; false when it fell silent or may not vote."""
-        client = NodeClient(
+    def _client(self, peer: NodeId, comparison: Comparison) -> NodeClient:
+        return NodeClient(
             _OneLife(self._transport, comparison.listed[peer]),
             peer,
             epochs=lambda: self._membership.layouts.live.epochs,
             timeout_s=CALL_TIMEOUT_S,
             background=True,
         )
+
+    async def _take_floors_of(self, peer: NodeId, comparison: Comparison) -> bool:
+        """Learn a peer's floors; false when it was silent or may not vote."""
         try:
-            for partition, floor in sorted((await client.floors()).items()):
-                known = comparison.floors.get(partition, 0)
-                comparison.floors[partition] = max(known, floor)
+            floors = await self._client(peer, comparison).floors()
+        except HoldfastError as error:
+            log.debug("rejoin: peer left out", peer=peer, error=error.detail)
+            return False
+        for partition, floor in sorted(floors.items()):
+            comparison.floors[partition] = max(floor, comparison.floors.get(partition, 0))
+        return True
+
+    async def _list_peer(self, peer: NodeId, comparison: Comparison) -> bool:
+        """Pull everything newer from a peer; false when it fell silent or may not vote."""
+        client = self._client(peer, comparison)
+        try:
+            if not await self._take_floors_of(peer, comparison):
+                return False
             after: RecordKey | None = None
             done = False
             while not done:
