@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from node.handshake import (
@@ -298,6 +298,8 @@ Step = Callable[[bytes], object]
     )
 )
 def test_whatever_a_stranger_sends_is_refused_in_words(step: Step, data: bytes) -> None:
+    assume(b"holdfast\x04" not in data)  # the one word that anybody can say right
+
     with pytest.raises(HoldfastError):
         step(data)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import pytest
 
-from node.transport import Credentials, TcpTransport
+from node.transport import Credentials, LinkSettings, TcpTransport
 from ring.codec import HEADER, NO_PAYLOAD, encode_reply, frame, pack
 from ring.errors import (
     DeadlineExceeded,
@@ -19,10 +20,11 @@ from ring.life import NodeId
 from ring.limits import PAYLOAD_SMALL_BYTES_MAX
 from ring.messages import Answer, GetRecord, RecordReply
 from ring.record import ABSENT as NO_RECORD
-from tests.fakes.scripted_node import key_of
+from tests.fakes.numbered_randomness import NumberedRandomness
+from tests.fakes.scripted_node import ScriptedNode, key_of
 from tests.node.loops import LOOPS, NewLoop, run_on, until
 from tests.node.raw_node import RawNode, raw_node
-from tests.node.wire_world import CLUSTER, NODE, SECRET, asking
+from tests.node.wire_world import CLUSTER, NODE, SECRET, asking, serving
 
 GET = GetRecord(key_of(b""))
 LARGE = b"v" * (PAYLOAD_SMALL_BYTES_MAX + 1)
@@ -186,5 +188,38 @@ def test_what_a_node_said_before_it_hung_up_is_logged(new_loop: NewLoop) -> None
             with pytest.raises(Unreachable):
                 await get(transport)
             assert transport.counters["protocol_violations_total"] == 1
+
+    run_on(new_loop, main())
+
+
+@pytest.mark.parametrize("server_is_encrypted", [True, False])
+def test_one_side_encrypted_and_the_other_not_is_unreachable(
+    new_loop: NewLoop, server_is_encrypted: bool
+) -> None:
+    settings = LinkSettings(connect_timeout_s=1.0)
+
+    async def main() -> None:
+        async with (
+            serving(ScriptedNode(), tls=server_is_encrypted) as (_, address),
+            asking(address, tls=not server_is_encrypted, settings=settings) as transport,
+        ):
+            with pytest.raises((Unreachable, PeerProtocol)):
+                await get(transport)
+
+    run_on(new_loop, main())
+
+
+def test_a_certificate_that_is_not_trusted_is_refused_in_words(new_loop: NewLoop) -> None:
+    async def main() -> None:
+        async with serving(ScriptedNode(), tls=True) as (_, address):
+            transport = TcpTransport(
+                Credentials.of_gateway(CLUSTER, SECRET),
+                lambda node: str(address),
+                NumberedRandomness(),
+                tls=ssl.create_default_context(),
+            )
+            with pytest.raises(Unreachable, match="certificate verify failed"):
+                await get(transport)
+            await transport.close()
 
     run_on(new_loop, main())
