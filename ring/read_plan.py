@@ -105,13 +105,16 @@ class ReadPlan:
     def answered(self, node: NodeId, root: Root, *, held: bool, intact: bool) -> None:
         """A voter's answer.
 
-        held: it says that it has a copy.  intact: it sent bytes, and they hash to the digest.
+        held: it says that it has a copy, and sent none that is bad.  intact: it sent bytes, and
+            they hash to the digest.
         """
         self._cover.answered(node, root)
         if intact:
             self._served_by = self._served_by or node
         if held:
             self._holders[node] = None
+            if self._wants_bytes and not intact:
+                self._tried.pop(node, None)  # it had no copy when it was asked for one, now it has
 
     def failed(self, node: NodeId) -> None:
         """The node was silent, broke off, or may not vote."""

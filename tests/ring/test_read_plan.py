@@ -292,3 +292,28 @@ def test_a_tombstone_at_the_second_node_wins_over_the_copy_of_the_first() -> Non
     driven.answer(NodeId("n1"), DEAD)
 
     assert driven.plan.verdict is Verdict.MISS
+
+
+def test_a_copy_that_came_between_two_questions_is_asked_for() -> None:
+    """A spare's no voids the owners' noes; asked again, an owner has the blob by now."""
+    group = group_of(3, 1)
+    plan = ReadPlan(Placement((group,)), wants_bytes=True)
+    first, second, third = group.owners
+    assert dict(plan.next_asks()).keys() == {first, second}
+    for node in (first, second):
+        plan.answered(node, NO_ROOT, held=False, intact=False)
+    assert dict(plan.next_asks()).keys() == {third}
+    plan.late(third)
+    assert dict(plan.next_asks()).keys() == {*group.spares}
+    plan.answered(group.spares[0], NO_ROOT, held=False, intact=False)
+    asked_again = dict(plan.next_asks())
+    assert asked_again.keys() == {first, second}
+    for node, wants_bytes in asked_again.items():
+        plan.answered(node, live(1), held=True, intact=wants_bytes)
+    plan.failed(third)
+    while plan.verdict is Verdict.PENDING:
+        for node, wants_bytes in plan.next_asks():
+            assert wants_bytes
+            plan.answered(node, live(1), held=True, intact=True)
+
+    assert plan.verdict is Verdict.SERVE
