@@ -165,26 +165,27 @@ class Client:
     ) -> BlobReader:
         """Read bytes [start, stop) piece by piece (holdfast/download.py says what is verified).
 
-        Raises NotFound, or RangeNotSatisfiable when `start` is beyond the end.
+        Raises NotFound, or RangeNotSatisfiable when there is no byte at `start` (but 0 is always
+        a place to begin).
         """
         asked = _digest(digest)
         refuse_span(start, stop)
+        # HTTP has no way to ask for nothing, and of an empty blob no range is satisfiable.
         if stop is None or stop > start:
             try:
                 return await open_blob(self._link, asked, start, stop)
-            except RangeNotSatisfiable as error:
-                if error.facts.get("size_bytes") != start:
+            except RangeNotSatisfiable:
+                if start:
                     raise
-        # HTTP has no way to ask for nothing, neither in the middle nor at the very end.
         stat = await self.stat(asked)
-        if start > stat.size_bytes:
+        if start and start >= stat.size_bytes:
             raise RangeNotSatisfiable(
                 f"{asked} has {stat.size_bytes} bytes", size_bytes=stat.size_bytes
             )
         return EmptyReader(stat)
 
     async def stat(self, digest: Digest | str) -> BlobStat:
-        """The size (the generation does not cross HTTP and is 0); raises NotFound."""
+        """Size and generation; raises NotFound."""
         asked = _digest(digest)
         try:
             answered = await self._link.ask("HEAD", blob_path(asked))
@@ -264,10 +265,12 @@ class Client:
             answered = await self._link.upload(
                 "POST", "/v1/blobs", sending, params={"algo": algorithm.label}
             )
-            stored = answered.json().get("digest")
-            if stored != str(sending.digest):
+            answer = answered.json()
+            if answer.get("digest") != str(sending.digest):
+                stored = answer.get("digest")
                 raise PeerProtocol(f"sent {sending.digest}, the gateway stored {stored}")
-            return Stored(sending.digest, sending.sent_bytes, answered.status == _CREATED)
+            created = answer.get("created", True) is not False
+            return Stored(sending.digest, sending.sent_bytes, created)
 
         return await self._link.retry(once, repeatable=lambda: source.repeatable)
 

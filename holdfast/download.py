@@ -25,6 +25,7 @@ from ring.errors import Corrupt, HoldfastError, PeerProtocol, RangeNotSatisfiabl
 from ring.seams import BlobStat
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _OK: Final = 200
 _PARTIAL: Final = 206
 
@@ -35,9 +36,13 @@ def blob_path(digest: Digest) -> str:
 
 
 def read_stat(headers: Mapping[str, str], size_bytes: int) -> BlobStat:
-    """What the headers of a GET or HEAD say about a blob; generations do not cross HTTP (0)."""
-    confirmed = headers.get("Holdfast-Quorum", "").strip().lower() != "no"
-    return BlobStat(size_bytes, generation=0, confirmed=confirmed)
+    """What the headers of a GET or HEAD say about a blob; generation 0 when they do not say."""
+    generation = headers.get("Holdfast-Generation", "")
+    return BlobStat(
+        size_bytes=size_bytes,
+        generation=int(generation) if _NUMBER.fullmatch(generation) else 0,
+        confirmed=headers.get("Holdfast-Quorum", "").strip().lower() != "no",
+    )
 
 
 @dataclass(frozen=True, slots=True)

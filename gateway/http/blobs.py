@@ -202,7 +202,11 @@ async def _first(pieces: AsyncIterator[Buffer]) -> Buffer:
 
 
 def _fields(stat: BlobStat, tag: str) -> bytes:
-    fields = b'%bETag: "%b"\r\n' % (_FIELDS, tag.encode("ascii"))
+    fields = b'%bETag: "%b"\r\nHoldfast-Generation: %d\r\n' % (
+        _FIELDS,
+        tag.encode("ascii"),
+        stat.generation,
+    )
     return fields if stat.confirmed else fields + _UNCONFIRMED
 
 

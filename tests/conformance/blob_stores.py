@@ -19,6 +19,8 @@ from gateway.chunked import Chunked
 from gateway.coordinator import Coordinator
 from gateway.hashing import Hashing
 from gateway.records import LocalRecords
+from holdfast.client import Client
+from holdfast.retry import RetryPolicy
 from node.local_store import LocalRecordStore
 from node.memory_disk import MemoryDisk
 from node.memory_store import MemoryRecordStore
@@ -33,6 +35,7 @@ from tests.conformance import record_stores
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.memory_blob_store import MemoryBlobStore
 from tests.fakes.severed_record_store import SeveredRecordStore
+from tests.gateway.http.doors import running_door
 from tests.sim.host import SimRandomness
 from tests.sim.network import Network, SimTransport
 from tests.sim.trace import Trace
@@ -73,6 +76,21 @@ async def in_memory(_folder: Path) -> AsyncIterator[BlobBackend]:
 
     yield BlobBackend(store, MemoryBlobStore(store), breaks)
     assert not store.readers_open
+
+
+@asynccontextmanager
+async def client_over_a_door(_folder: Path) -> AsyncIterator[BlobBackend]:
+    """The Python client, HTTP on a real socket, and the fake behind it."""
+    store = MemoryBlobStore()
+    once = RetryPolicy(deadline_s=0.0)
+
+    def breaks() -> None:
+        store.faults.error = Unavailable("the memory is gone")
+
+    async with running_door(store) as door:
+        url = f"http://127.0.0.1:{door.port}"
+        async with Client(url, retries=once) as one, Client(url, retries=once) as other:
+            yield BlobBackend(one, other, breaks)
 
 
 def chunked_over(records: record_stores.Factory) -> Opener:
@@ -153,4 +171,5 @@ BACKENDS: Final[dict[str, Opener]] = {
     "fake": in_memory,
     **{f"chunked_{one.__name__}": chunked_over(one) for one in record_stores.STORES},
     "coordinator": over_three_nodes,
+    "client": client_over_a_door,
 }

@@ -70,6 +70,7 @@ async def test_a_get_says_what_caches_and_browsers_need() -> None:
         "cache-control": "public, max-age=31536000, immutable",
         "accept-ranges": "bytes",
         "etag": f'"{DIGEST}"',
+        "holdfast-generation": "1",
         "content-length": str(len(HELLO)),
     }
 
