@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ring.digest import Algorithm, Digest
+from ring.digest import Algorithm
 from ring.record import RecordKey, RecordKind
 
 STATE_DIRECTORY: Final = ".state"
@@ -69,11 +69,11 @@ def is_shard(name: str) -> bool:
     return len(name) == _SHARD_DIGITS and _is_hex(name)
 
 
-def key_of(algorithm: Algorithm, shard: str, name: str) -> RecordKey | None:
-    """The key whose value a file in a shard is, None for a file that is none of ours."""
-    if len(shard) + len(name) != 2 * algorithm.size_bytes or not _is_hex(name):
+def rest_of_key(algorithm: Algorithm, name: str) -> bytes | None:
+    """What a file's name in a shard says of its digest, None for a file that is none of ours."""
+    if len(name) != 2 * algorithm.size_bytes - _SHARD_DIGITS or not _is_hex(name):
         return None
-    return RecordKey(Digest(algorithm, bytes.fromhex(shard + name)))
+    return bytes.fromhex(name)
 
 
 def _is_hex(text: str) -> bool:

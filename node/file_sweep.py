@@ -14,8 +14,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import structlog
@@ -23,14 +21,13 @@ import structlog
 from node.file_paths import (
     PREFIXES,
     is_shard,
-    key_of,
+    rest_of_key,
     temporary_directory,
     tree_directory,
 )
 from node.record_change import RecordChange
 from node.record_row import pack_row
 from node.record_table import RecordTable
-from node.value_check import value_bytes
 from node.values import Values
 from ring.digest import Algorithm, Digest
 from ring.errors import Corrupt
@@ -48,15 +45,6 @@ class SizesDisk(Protocol):
 
     async def list_sizes(self, path: str) -> list[tuple[str, int]]:
         """Names and lengths in bytes of the regular files, in order; absent has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file that may be a value."""
-
-    key: RecordKey
-    kind: RecordKind
-    size_bytes: int
 
 
 class FileSweep:
@@ -80,10 +68,15 @@ class FileSweep:
         change = RecordChange()
         for algorithm in Algorithm:
             for shard in await self._shards(algorithm):
-                here = await self._intact(algorithm, shard)
+                here: set[bytes] = set()
+                for kind in PREFIXES:
+                    for key, size_bytes in await self._values_in(kind, algorithm, shard):
+                        if self._table.value_bytes(key, kind) == size_bytes:
+                            here.add(key)
+                        else:
+                            await self._put_away(RecordKey.from_raw(key), kind)
                 for key in self._table.order.bucket(_prefix(algorithm, shard)):
-                    state = self._table.state(key)
-                    if state.held and key not in here:
+                    if key not in here and (state := self._table.state(key)).held:
                         digest = str(RecordKey.from_raw(key).digest)
                         log.warning("a copy is missing or has a wrong length", digest=digest)
                         change.rows[key] = pack_row(without_value(state))
@@ -91,24 +84,33 @@ class FileSweep:
 
     async def adopt(self) -> int:
         """Rule 4: fill the table from the files; how many records there are."""
-        recipes: list[tuple[RecordKey, Recipe]] = []
-        async for found in self._files():
-            size_bytes = found.size_bytes
-            if found.kind is RecordKind.RECIPE:
-                try:
-                    value = await self._values.read(found.key, found.kind)
-                    recipe = Recipe.decode(found.key.digest, value)
-                except Corrupt as error:
-                    log.warning("a recipe was not adopted", reason=error.detail)
-                    await self._values.quarantine(found.key, found.kind)
-                    continue
-                recipes.append((found.key, recipe))
-                size_bytes = recipe.size_bytes
-            state = RecordState(found.kind, size_bytes, live(1), held=True)
-            self._table.apply(RecordChange(rows={found.key.raw: pack_row(state)}))
-        for key, recipe in recipes:
-            self._claim(key.digest, recipe)
+        recipes: list[tuple[Digest, Recipe]] = []
+        for algorithm in Algorithm:
+            for shard in await self._shards(algorithm):
+                change = RecordChange()
+                for raw, size_bytes in await self._values_in(RecordKind.DATA, algorithm, shard):
+                    change.rows[raw] = _adopted(RecordKind.DATA, size_bytes)
+                for raw, _ in await self._values_in(RecordKind.RECIPE, algorithm, shard):
+                    key = RecordKey.from_raw(raw)
+                    recipe = await self._recipe(key)
+                    if recipe is not None and raw not in change.rows:
+                        change.rows[raw] = _adopted(RecordKind.RECIPE, recipe.size_bytes)
+                        recipes.append((key.digest, recipe))
+                self._table.apply(change)
+        for blob, recipe in recipes:
+            self._claim(blob, recipe)
         return self._table.records
+
+    async def _recipe(self, key: RecordKey) -> Recipe | None:
+        """The recipe in a file, None for a bad one, which goes into quarantine."""
+        try:
+            return Recipe.decode(
+                key.digest, await self._values.read(key, RecordKind.RECIPE)
+            )
+        except Corrupt as error:
+            log.warning("a recipe was not adopted", reason=error.detail)
+            await self._values.quarantine(key, RecordKind.RECIPE)
+            return None
 
     def _claim(self, blob: Digest, recipe: Recipe) -> None:
         change = RecordChange()
@@ -123,20 +125,13 @@ class FileSweep:
                 change.rows[key] = pack_row(claimed)
         self._table.apply(change)
 
-    async def _intact(self, algorithm: Algorithm, shard: str) -> set[bytes]:
-        """The keys whose files are as their rows say; the other files of a shard are put away."""
-        here: set[bytes] = set()
-        for kind in PREFIXES:
-            async for found in self._shard(kind, algorithm, shard):
-                state = self._table.state(found.key.raw)
-                if not state.held or state.kind is not kind:
-                    log.info("a file that no row knows is removed", digest=str(found.key.digest))
-                    await self._values.remove(found.key, kind)
-                elif found.size_bytes != value_bytes(kind, state.size_bytes):
-                    await self._values.quarantine(found.key, kind)
-                else:
-                    here.add(found.key.raw)
-        return here
+    async def _put_away(self, key: RecordKey, kind: RecordKind) -> None:
+        """A file that is not what its row says."""
+        if self._table.value_bytes(key.raw, kind) is None:
+            log.info("a file that no row knows is removed", digest=str(key.digest))
+            await self._values.remove(key, kind)
+        else:
+            await self._values.quarantine(key, kind)
 
     async def _shards(self, algorithm: Algorithm) -> list[str]:
         """The shards that have files or rows, in order."""
@@ -149,21 +144,17 @@ class FileSweep:
         prefixes = [prefix for prefix in self._table.order.prefixes() if prefix[1] == algorithm]
         return sorted({*names, *(prefix[2:].hex() for prefix in prefixes)})
 
-    async def _files(self) -> AsyncIterator[Found]:
-        """Every file that may be a value of ours."""
-        for algorithm in Algorithm:
-            for shard in await self._shards(algorithm):
-                for kind in PREFIXES:
-                    async for found in self._shard(kind, algorithm, shard):
-                        yield found
-
-    async def _shard(
+    async def _values_in(
         self, kind: RecordKind, algorithm: Algorithm, shard: str
-    ) -> AsyncIterator[Found]:
+    ) -> list[tuple[bytes, int]]:
+        """Keys and lengths of the files in a shard that may be values of ours."""
+        found: list[tuple[bytes, int]] = []
+        prefix = _prefix(algorithm, shard)
         for name, size_bytes in await self._sizes(f"{tree_directory(kind, algorithm)}/{shard}"):
-            key = key_of(algorithm, shard, name)
-            if key is not None and size_bytes <= CHUNK_BYTES:
-                yield Found(key, kind, size_bytes)
+            rest = rest_of_key(algorithm, name)
+            if rest is not None and size_bytes <= CHUNK_BYTES:
+                found.append((prefix + rest, size_bytes))
+        return found
 
     async def _sizes(self, directory: str) -> list[tuple[str, int]]:
         if isinstance(self._disk, SizesDisk):
@@ -179,3 +170,7 @@ class FileSweep:
 def _prefix(algorithm: Algorithm, shard: str) -> bytes:
     """What the keys of a shard begin with: node/record_order.py files them by the same."""
     return bytes((Space.BLOBS, algorithm)) + bytes.fromhex(shard)
+
+
+def _adopted(kind: RecordKind, size_bytes: int) -> int:
+    return pack_row(RecordState(kind, size_bytes, live(1), held=True))

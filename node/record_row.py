@@ -68,6 +68,11 @@ def unpack_row(row: int) -> RecordState:
     )
 
 
+def kind_of(row: int) -> int:
+    """The number of the RecordKind; quicker than the state."""
+    return row & 3
+
+
 def bytes_held(row: int) -> int | None:
     """Length of the value that is here, None when none is; quicker than the state."""
     if not row & _HELD:
