@@ -167,7 +167,8 @@ class Read:
                 raise Unavailable(f"{digest} exists, but no good copy of it answered")
             raise Unavailable(f"too few nodes answered to say whether {digest} exists")
         assert self._state is not None
-        return Found(self._state, self._value, confirmed=verdict is Verdict.SERVE)
+        state = replace(self._state, root=self.plan.newest)  # a copy may be of an older put
+        return Found(state, self._value, confirmed=verdict is Verdict.SERVE)
 
 
 def state_of(answer: Answer) -> RecordState:
