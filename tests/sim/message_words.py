@@ -24,8 +24,8 @@ def words_of(message: Message) -> str:
             return f"{name} {short(key.digest)} live {generation}"
         case BuryRecord(key=key, generation=generation):
             return f"{name} {short(key.digest)} dead {generation}"
-        case GetRecord(key=key):
-            return f"{name} {short(key.digest)}"
+        case GetRecord(key=key, bytes_max=most):
+            return f"{name} {short(key.digest)} up to {most} bytes"
         case StatRecords(keys=keys):
             return f"{name} {' '.join(short(key.digest) for key in keys)}"
         case PutReply(answer):

@@ -243,7 +243,8 @@ class Network:
         response: Response,
     ) -> None:
         if process.alive:
-            self._trace.event("answer", call.number, words_of(response.reply))
+            words = "" if response.payload is None else "with its value"
+            self._trace.event("answer", call.number, words_of(response.reply), words)
             if self._observer is not None:
                 self._observer.answered(call.node, request, response)
         envelope = encode_reply(
