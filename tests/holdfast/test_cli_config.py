@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ capacity = 2
 id = "node-3"
 address = "[fe80::1]:7071"
 """
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 SECRET = "sixteen bytes or more\n"
 NODE = """
 [node]
@@ -235,3 +237,25 @@ def test_loopback_is_told_from_the_world() -> None:
     assert all(Address.parse(text).is_loopback for text in loopback)
     assert not any(Address.parse(text).is_loopback for text in world)
     assert [str(Address.parse(text)) for text in loopback + world] == loopback + world
+
+
+@pytest.mark.parametrize("name", ["node", "gateway"])
+def test_the_examples_that_are_shipped_can_be_used(tmp_path: Path, name: str) -> None:
+    text = (DEPLOY / f"{name}.toml").read_text()
+    assert 'secret_file = "/run/secrets/cluster_secret"' in text
+    path = _write(tmp_path, text.replace("/run/secrets/cluster_secret", "secret"))
+
+    loaded = load_node(path, {}) if name == "node" else load_gateway(path, {})
+
+    assert loaded.layout.nodes == ("node-1", "node-2", "node-3")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("node", NodeConfig), ("gateway", GatewayConfig)])
+def test_every_setting_is_in_an_example_and_in_its_docstring(
+    name: str, kind: type[NodeConfig | GatewayConfig]
+) -> None:
+    shown = tomllib.loads((DEPLOY / f"{name}.toml").read_text())[name]
+
+    for field in dataclasses.fields(kind):
+        assert field.name in shown
+        assert f"{field.name}:" in str(kind.__doc__)
