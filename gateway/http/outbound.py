@@ -74,7 +74,7 @@ class Outbound(Inbound):
         try:
             data = head(answer.status, generic, answer.fields, answer.size_bytes, connection)
             left_bytes = answer.size_bytes - len(answer.first)
-            self._write(data, answer.first)
+            self._write_both(data, answer.first)
             await self._drained()
             while left_bytes > 0:
                 await asyncio.sleep(0)  # a source and a client that never wait leave others a turn
@@ -88,15 +88,20 @@ class Outbound(Inbound):
         finally:
             await answer.source.close()
 
-    def _write(self, *parts: Buffer) -> None:
+    def _write(self, data: Buffer) -> None:
         transport = self.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client went away")
-        if len(parts) == 1:
-            transport.write(parts[0])
-        else:
-            transport.writelines(parts)
-        self.sent_bytes += sum(map(len, parts))
+        transport.write(data)
+        self.sent_bytes += len(data)
+
+    def _write_both(self, data: bytes, piece: Buffer) -> None:
+        """A head and a piece in one call to the kernel, not joined."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client went away")
+        transport.writelines((data, piece))
+        self.sent_bytes += len(data) + len(piece)
 
     async def _drained(self) -> None:
         """Wait until the transport holds no byte, so that buffers may be used again."""
