@@ -10,9 +10,11 @@ from random import Random
 
 import pytest
 
+from node.memory_disk import MemoryDisk
 from node.posix_disk import PosixDisk
 from ring.digest import Buffer
 from ring.errors import StorageFault
+from ring.limits import GIB
 from ring.seams import Disk, FileInfo
 from tests.fakes.faulty_disk import FaultyDisk
 from tests.sim.disk import SimDisk
@@ -36,9 +38,15 @@ async def faulty_disk_without_a_fault(path: Path) -> AsyncIterator[Disk]:
         yield FaultyDisk(disk)
 
 
+@asynccontextmanager
+async def disk_in_memory(path: Path) -> AsyncIterator[Disk]:
+    yield MemoryDisk(GIB)
+
+
 DISKS: list[Callable[[Path], AbstractAsyncContextManager[Disk]]] = [
     real_disk,
     simulated_disk,
+    disk_in_memory,
     faulty_disk_without_a_fault,
 ]
 
