@@ -106,6 +106,11 @@ class Membership:
             return False
         return marker.voting is ALL_PARTITIONS or marker.votes(partition)
 
+    @property
+    def votes_everywhere(self) -> bool:
+        """Whether an answer about all partitions counts."""
+        return self.state == "voter"
+
     async def load(self) -> None:
         """Read the data directory; with a marker, begin the next boot durably.
 

@@ -3,7 +3,9 @@
 Rules:
 1.  Nothing about records is said before the data directory is admitted (node/membership.py), and
     every answer says whether this node may vote on the partition it is about.
-2.  Requests about records must come from the same live layouts; control messages come from anybody.
+2.  Requests about records must come from the same live layouts, from their beginning to their end:
+    who compares under newer ones must not miss what is acknowledged under older ones meanwhile.
+    Control messages come from anybody.
 3.  A receiver stores and reports its states as a non-voter; bytes are served by voters only.
 4.  `handle_now` answers hot reads on the spot; it never waits and never blocks.
 
@@ -26,10 +28,10 @@ from node.rejoin import Rejoin
 from ring import control, listing, messages
 from ring.codec import Sender
 from ring.digest import Buffer, Digest
-from ring.errors import BadRequest, NotAdmitted, Unsupported
+from ring.errors import BadRequest, HoldfastError, NotAdmitted, Unsupported
 from ring.layout import Layout
 from ring.life import NodeId
-from ring.messages import Request
+from ring.messages import Reply, Request
 from ring.recipe import recipe_bytes
 from ring.record import RecordKey, RecordKind, RecordState
 from ring.seams import Disk, Randomness, Transport
@@ -127,23 +129,35 @@ class NodeService:
             return await self._handle_control(request)
         self._check(asker)
         assert self._store is not None
+        response = await self._handle_records(self._store, request, payload, asker)
+        try:
+            self._check(asker)
+        except HoldfastError:
+            if not isinstance(response.payload, bytes | bytearray | memoryview | None):
+                response.payload.close()
+            raise
+        return response
+
+    async def _handle_records(
+        self, store: LocalRecordStore, request: Request, payload: Buffer | None, asker: Asker
+    ) -> Response:
         match request:
             case messages.PutRecord():
-                return await self._put(self._store, request, payload)
+                return await self._put(store, request, payload)
             case messages.GetRecord(key, bytes_max):
-                return await self._get(self._store, key, bytes_max, spans=asker.takes_spans)
+                return await self._get(store, key, bytes_max, spans=asker.takes_spans)
             case messages.StatRecords(keys):
-                return self._states(keys, await self._store.stat(keys))
+                return self._states(keys, await store.stat(keys))
             case messages.ConfirmChunks(claimant, chunks):
-                return await self._confirm(self._store, claimant, chunks)
+                return await self._confirm(store, claimant, chunks)
             case messages.BuryRecord(key, generation):
                 self.counters["bury_total"] += 1
-                state = await self._store.bury(key, generation)
+                state = await store.bury(key, generation)
                 return Response(messages.RecordReply(state), None, self._votes(key.digest))
             case messages.VerifyRecord(key):
-                return await self._verify(self._store, key)
+                return await self._verify(store, key)
             case listing.ListRecords() | listing.ListClaims() | control.GetFloors():
-                return await self._enumerate(self._store, request)
+                return await self._enumerate(store, request)
         raise Unsupported(f"{type(request).__name__} is not served by this release")
 
     async def _handle_control(self, request: Request) -> Response:
@@ -228,18 +242,18 @@ class NodeService:
         return Response(messages.VerifyReply(verdict), None, self._votes(key.digest))
 
     async def _enumerate(self, store: LocalRecordStore, request: Request) -> Response:
-        """Listings count only from a node that votes everywhere."""
-        marker = self.membership.marker
-        voter = self.membership.settled.is_set() and marker is not None and not marker.receiver
+        """Listings count only from a node that votes everywhere, and still does at their end."""
+        reply: Reply
         match request:
             case listing.ListRecords(after, limit, roots_only):
                 entries, done = await store.page(after, limit, roots_only=roots_only)
-                return Response(listing.PageReply(tuple(entries), done), None, voter)
+                reply = listing.PageReply(tuple(entries), done)
             case listing.ListClaims(key, after_claim, limit):
                 claims, done = await store.claims(key, after_claim, limit)
-                return Response(listing.ClaimsReply(tuple(claims), done), None, voter)
-        floors = await store.floors()
-        return Response(control.FloorsReply(tuple(sorted(floors.items()))), None, voter)
+                reply = listing.ClaimsReply(tuple(claims), done)
+            case _:
+                reply = control.FloorsReply(tuple(sorted((await store.floors()).items())))
+        return Response(reply, None, self.membership.votes_everywhere)
 
     async def _status(self) -> control.StatusReply:
         records = bytes_stored = quarantined = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gateway.calls import CallSettings
@@ -211,3 +211,10 @@ async def _copy(store: MemoryRecordStore) -> MemoryRecordStore:
     for partition, floor in (await store.floors()).items():
         await copy.raise_floor(partition, floor)
     return copy
+
+
+def next_layout(layout: Layout) -> Layout:
+    """The same cluster one epoch later: everything has moved on by one member."""
+    count = len(layout.members)
+    table = bytes((index + 1) % count for index in layout.table)
+    return replace(layout, epoch=layout.epoch + 1, table=table)

@@ -1,0 +1,146 @@
+"""The layouts that a node lives by: stored, taught, never lost, and those of others refused."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from node.handler import Asker
+from node.marker import NodeFiles
+from node.memory_disk import MemoryDisk
+from node.node_layouts import NodeLayouts
+from ring.codec import unpack
+from ring.control import parse_layouts
+from ring.errors import LayoutUnknown, NotAdmitted, StorageFault, WrongEpoch
+from ring.limits import MIB
+from tests.fakes.faulty_disk import FaultyDisk, Trouble
+from tests.fakes.numbered_randomness import NumberedRandomness
+from tests.fakes.small_cluster import next_layout, small_layout
+from tests.fakes.virtual_time import in_virtual_time
+
+ONE = small_layout(3, 3)
+TWO = next_layout(ONE)
+THREE = next_layout(TWO)
+
+
+def files_on(disk: MemoryDisk | FaultyDisk) -> NodeFiles:
+    return NodeFiles(disk, NumberedRandomness())
+
+
+def asking(*epochs: int) -> Asker:
+    return Asker("gateway", is_peer=False, epochs=epochs)
+
+
+async def test_what_was_learnt_is_loaded_at_the_next_start() -> None:
+    disk = MemoryDisk(MIB)
+    layouts = NodeLayouts(ONE)
+    await layouts.learn((ONE, TWO), files_on(disk))
+    again = NodeLayouts(ONE)
+    await again.load(files_on(disk))
+
+    assert layouts.live.epochs == again.live.epochs == (1, 2)
+    assert again.live.layouts == (ONE, TWO)
+
+
+@pytest.mark.parametrize(
+    ("known", "taught", "kept"),
+    [
+        ((ONE,), (ONE, TWO), (1, 2)),
+        ((ONE, TWO), (TWO,), (2,)),
+        ((TWO,), (ONE, TWO), (2,)),
+        ((TWO,), (ONE,), (2,)),
+        ((ONE, TWO), (ONE, TWO), (1, 2)),
+        ((TWO,), (TWO, THREE), (2, 3)),
+    ],
+)
+async def test_layouts_only_ever_move_forward(
+    known: tuple[object, ...], taught: tuple[object, ...], kept: tuple[int, ...]
+) -> None:
+    files = files_on(MemoryDisk(MIB))
+    layouts = NodeLayouts(ONE)
+    for lesson in (known, taught):
+        await layouts.learn(lesson, files)  # type: ignore[arg-type]  # parametrize hides the type
+
+    assert layouts.live.epochs == kept
+    stored = await files.layouts()
+    assert not stored or tuple(layout.epoch for layout in stored) == kept
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@in_virtual_time
+async def test_two_lessons_at_once_leave_disk_and_memory_agreed(order: tuple[int, int]) -> None:
+    disk = MemoryDisk(MIB)
+
+    class SlowDisk(FaultyDisk):
+        """The first file takes longest to get there."""
+
+        async def publish(
+            self, temporary: str, path: str, data: bytes | bytearray | memoryview
+        ) -> None:
+            waits = [5.0, 1.0]
+            await asyncio.sleep(waits[self.trouble.calls.count("publish") % 2])
+            await super().publish(temporary, path, data)
+
+    layouts, files = NodeLayouts(ONE), files_on(SlowDisk(disk))
+    lessons = [(ONE, TWO), (TWO,)]
+    await asyncio.gather(*(layouts.learn(lessons[number], files) for number in order))
+
+    assert layouts.live.epochs == (2,)
+    assert await files.layouts() == (TWO,)
+
+
+async def test_a_lesson_that_cannot_be_stored_is_not_learnt() -> None:
+    layouts = NodeLayouts(ONE)
+    files = files_on(FaultyDisk(MemoryDisk(MIB), Trouble(fails=range(100))))
+    with pytest.raises(StorageFault):
+        await layouts.learn((TWO,), files)
+
+    assert layouts.live.epochs == (1,)
+
+
+async def test_layouts_of_another_cluster_are_refused_and_a_directory_that_has_some() -> None:
+    files = files_on(MemoryDisk(MIB))
+    layouts = NodeLayouts(ONE)
+    foreign = replace(TWO, cluster_id="cd" * 16)
+    with pytest.raises(NotAdmitted, match="not ours"):
+        await layouts.learn((foreign,), files)
+    assert await files.layouts() == ()
+
+    await files.write_layouts((foreign,))
+    with pytest.raises(NotAdmitted, match="member list, replicas or seed differ"):
+        await layouts.load(files)
+
+
+@pytest.mark.parametrize("epochs", [(), (1,), (1, 2)])
+async def test_older_askers_are_shown_the_newer_layouts(epochs: tuple[int, ...]) -> None:
+    layouts = NodeLayouts(ONE)
+    await layouts.learn((TWO,), files_on(MemoryDisk(MIB)))
+    with pytest.raises(WrongEpoch) as caught:
+        layouts.check(asking(*epochs))
+
+    packed = caught.value.facts["layouts"]
+    assert isinstance(packed, bytes)
+    assert parse_layouts(unpack(packed)) == (TWO,)
+
+
+@pytest.mark.parametrize("epochs", [(1, 2), (2,), (2, 3)])
+async def test_newer_askers_are_told_to_teach(epochs: tuple[int, ...]) -> None:
+    with pytest.raises(LayoutUnknown):
+        NodeLayouts(ONE).check(asking(*epochs))
+
+
+@pytest.mark.parametrize("epochs", [(2, 2), (5, 3), (0,)])
+async def test_epochs_that_make_no_sense_are_refused_too(epochs: tuple[int, ...]) -> None:
+    layouts = NodeLayouts(ONE)
+    await layouts.learn((TWO,), files_on(MemoryDisk(MIB)))
+    with pytest.raises((WrongEpoch, LayoutUnknown)):
+        layouts.check(asking(*epochs))
+
+
+async def test_the_same_layouts_pass() -> None:
+    layouts = NodeLayouts(ONE)
+    layouts.check(asking(1))
+    await layouts.learn((ONE, TWO), files_on(MemoryDisk(MIB)))
+    layouts.check(asking(1, 2))
