@@ -1,0 +1,152 @@
+"""Every message that can be said: a strategy for each kind, and an example for golden files."""
+
+import sys
+from typing import Final
+
+from hypothesis import strategies as st
+
+from ring.admission import PutAnswer
+from ring.control import (
+    FetchLayouts,
+    FloorsReply,
+    GetFloors,
+    GetStatus,
+    Introduce,
+    IntroducedReply,
+    LayoutsReply,
+    StatusReply,
+    TeachLayouts,
+)
+from ring.digest import Algorithm, Digest
+from ring.layout import Layout, Member, MemberState
+from ring.life import Life, NodeId
+from ring.limits import (
+    GENERATION_MAX,
+    LIST_ENTRIES_MAX,
+    PARTITIONS,
+    PAYLOAD_BYTES_MAX,
+    PAYLOAD_SMALL_BYTES_MAX,
+)
+from ring.listing import ClaimsReply, ListClaims, ListRecords, PageReply
+from ring.messages import (
+    BuryRecord,
+    ConfirmChunks,
+    CopyVerdict,
+    FlagsReply,
+    GetRecord,
+    Message,
+    PutRecord,
+    PutReply,
+    RecordReply,
+    Reply,
+    Request,
+    StatesReply,
+    StatRecords,
+    VerifyRecord,
+    VerifyReply,
+)
+from ring.record import ABSENT, RecordEntry, RecordKey, RecordKind, RecordState, dead, live
+from tests.ring import values as v
+
+# A dataclass with slots is made twice; the module has the one that counts.
+KINDS: Final[list[type[Message]]] = [
+    kind
+    for kind in [*Request.__subclasses__(), *Reply.__subclasses__()]
+    if getattr(sys.modules[kind.__module__], kind.__name__) is kind
+]
+
+
+def some(of: st.SearchStrategy[v.T]) -> st.SearchStrategy[tuple[v.T, ...]]:
+    """A few, as a tuple."""
+    return st.lists(of, max_size=4).map(tuple)
+
+
+_limits = st.integers(0, LIST_ENTRIES_MAX)
+_people = some(st.tuples(v.nodes, v.lives))
+_floors = some(st.tuples(st.integers(0, PARTITIONS - 1), v.generations))
+_words = st.text(st.characters(codec="utf-8"), max_size=40)
+
+STRATEGIES: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
+    PutRecord: st.builds(
+        PutRecord, v.keys, v.kinds, v.sizes, v.generations, st.none() | v.digests()
+    ),
+    PutReply: st.builds(
+        PutReply, st.builds(PutAnswer, v.roots, v.generations, st.booleans())
+    ),
+    GetRecord: st.builds(GetRecord, v.keys, st.integers(0, PAYLOAD_BYTES_MAX)),
+    RecordReply: st.builds(RecordReply, v.states),
+    StatRecords: st.builds(StatRecords, some(v.keys)),
+    StatesReply: st.builds(StatesReply, some(st.none() | v.states)),
+    ConfirmChunks: st.builds(ConfirmChunks, v.digests(), some(v.digests())),
+    FlagsReply: st.builds(FlagsReply, some(st.booleans())),
+    BuryRecord: st.builds(BuryRecord, v.keys, v.generations),
+    VerifyRecord: st.builds(VerifyRecord, v.keys),
+    VerifyReply: st.builds(VerifyReply, st.sampled_from(CopyVerdict)),
+    ListRecords: st.builds(ListRecords, st.none() | v.keys, _limits, st.booleans()),
+    PageReply: st.builds(PageReply, some(v.entries), st.booleans()),
+    ListClaims: st.builds(ListClaims, v.keys, st.none() | v.digests(), _limits),
+    ClaimsReply: st.builds(ClaimsReply, some(v.digests()), st.booleans()),
+    Introduce: st.builds(Introduce, v.nodes, v.lives, st.booleans(), st.booleans()),
+    IntroducedReply: st.builds(IntroducedReply, st.none() | v.lives, _people),
+    FetchLayouts: st.builds(FetchLayouts),
+    TeachLayouts: st.builds(TeachLayouts, v.live_layouts()),
+    LayoutsReply: st.builds(LayoutsReply, v.live_layouts()),
+    GetFloors: st.builds(GetFloors),
+    FloorsReply: st.builds(FloorsReply, _floors),
+    GetStatus: st.builds(GetStatus),
+    StatusReply: st.builds(
+        StatusReply,
+        st.sampled_from(["voter", "receiver", "fenced"]),
+        _words,
+        v.sizes,
+        v.sizes,
+        v.sizes,
+        some(st.tuples(_words, v.sizes)),
+    ),
+}
+
+BLOB: Final = Digest(Algorithm.SHA256, bytes(range(32)))
+CHUNK: Final = Digest(Algorithm.BLAKE3, b"\xaa" * 32)
+OTHER: Final = Digest(Algorithm.SHA512, b"\x55" * 64)
+LIFE: Final = Life(3, 300, 0x0123456789ABCDEF)
+STATE: Final = RecordState(RecordKind.RECIPE, 1 << 40, live(2), True, False, 1_700_000_000)
+CLAIMED: Final = RecordState(RecordKind.DATA, 4 << 20, dead(7), True, True, 0)
+LAYOUT: Final = Layout(
+    cluster_id="00112233445566778899aabbccddeeff",
+    epoch=5,
+    replicas=1,
+    spares=1,
+    members=(
+        Member(NodeId("a"), "[::1]:7071", "east", 3),
+        Member(NodeId("b"), "b.example:65535", "west", 70_000, MemberState.DRAINING),
+    ),
+    table=b"\x00\x01" * (PARTITIONS // 2) + b"\x01\x00" * (PARTITIONS // 2),
+    retired=(NodeId("gone"),),
+)
+
+EXAMPLES: Final[list[Message]] = [
+    PutRecord(RecordKey(BLOB), RecordKind.RECIPE, 1 << 33, 2, None),
+    PutReply(PutAnswer(dead(GENERATION_MAX), 300, had=True)),
+    GetRecord(RecordKey(OTHER), PAYLOAD_SMALL_BYTES_MAX),
+    RecordReply(STATE),
+    StatRecords((RecordKey(BLOB), RecordKey(CHUNK))),
+    StatesReply((None, ABSENT, STATE, CLAIMED)),
+    ConfirmChunks(BLOB, (CHUNK, CHUNK)),
+    FlagsReply((True, False)),
+    BuryRecord(RecordKey(CHUNK), 255),
+    VerifyRecord(RecordKey(CHUNK)),
+    VerifyReply(CopyVerdict.QUARANTINED),
+    ListRecords(RecordKey(CHUNK), LIST_ENTRIES_MAX, True),
+    PageReply((RecordEntry(RecordKey(CHUNK), CLAIMED), RecordEntry(RecordKey(BLOB), STATE)), False),
+    ListClaims(RecordKey(CHUNK), BLOB, 17),
+    ClaimsReply((BLOB, OTHER), True),
+    Introduce(NodeId("node-1"), LIFE, True, False),
+    IntroducedReply(LIFE, ((NodeId("a"), LIFE), (NodeId("b"), Life(1, 1, 1)))),
+    FetchLayouts(),
+    TeachLayouts((LAYOUT,)),
+    LayoutsReply((LAYOUT,)),
+    GetFloors(),
+    FloorsReply(((0, 1), (4_095, GENERATION_MAX))),
+    GetStatus(),
+    StatusReply("voter", "", 10, 1 << 31, 1 << 40, (("put_total", 9),)),
+]
