@@ -160,8 +160,16 @@ def encode_reply(request_id: int, reply: Reply, *, voter: bool, sender: Sender |
 
 
 def encode_error(request_id: int, error: HoldfastError) -> bytes:
-    """The envelope of an error."""
-    return pack((request_id, _ERROR_OP, error.code, error.detail[:4096], error.facts))
+    """The envelope of an error; what is no Unicode in it (an odd path) is written in escapes."""
+    facts = {
+        name: _unicode(fact) if isinstance(fact, str) else fact
+        for name, fact in error.facts.items()
+    }
+    return pack((request_id, _ERROR_OP, error.code, _unicode(error.detail[:4096]), facts))
+
+
+def _unicode(words: str) -> str:
+    return words.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def decode_reply(envelope: bytes | bytearray | memoryview) -> ReplyEnvelope:
