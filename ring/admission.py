@@ -45,10 +45,8 @@ class PutAnswer:
 def refuses_put(state: RecordState, floor: int, generation: int) -> bool:
     """Whether a client's put at `generation` must not change this record."""
     root = state.root
-    if is_live(root):
-        return generation_of(root) > generation
     if root != NO_ROOT and generation_of(root) >= generation:
-        return True
+        return not is_live(root) or generation_of(root) > generation
     return generation <= floor
 
 
