@@ -24,14 +24,7 @@ log = structlog.get_logger()
 
 
 class FileRecordStore(RecordKeeper):
-    """node.local_store.LocalRecordStore over a disk; made by `open`.
-
-    adopted: how many records were taken over because there was no state.  Tombstones, claims of
-    others and floors that a lost state had are gone then: such a node must compare with its peers
-    before it votes.
-    """
-
-    adopted: int
+    """node.local_store.LocalRecordStore over a disk; made by `open`."""
 
     @classmethod
     async def open(
@@ -54,7 +47,6 @@ class FileRecordStore(RecordKeeper):
         values = FileValues(disk, randomness)
         sweep = FileSweep(disk, values, table)
         found = await journal.recover()
-        adopted = 0
         try:
             await sweep.remove_unfinished()
             if found:
@@ -64,11 +56,16 @@ class FileRecordStore(RecordKeeper):
             else:
                 adopted = await sweep.adopt()
                 await journal.begin()
+                if adopted:
+                    log.warning("records were adopted, for there was no state", records=adopted)
         except (Exception, asyncio.CancelledError):
             await journal.close()
             raise
-        store = cls(table=table, values=values, ledger=journal, clock=clock, offload=offload)
-        store.adopted = adopted
-        if adopted:
-            log.warning("records were adopted because the store had no state", records=adopted)
-        return store
+        return cls(
+            table=table,
+            values=values,
+            ledger=journal,
+            clock=clock,
+            offload=offload,
+            had_state=found,
+        )

@@ -33,7 +33,14 @@ class StoreUsage:
 
 
 class LocalRecordStore(RecordStore, Protocol):
-    """A record store of this process."""
+    """A record store of this process.
+
+    had_state: whether it remembered anything of an earlier process when it was opened.  False for
+    one that is new, and for one that lost its state: whoever knows that it was not new must not
+    let it vote, because it forgot tombstones and floors that it had confirmed.
+    """
+
+    had_state: bool
 
     async def absorb(
         self,

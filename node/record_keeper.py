@@ -67,8 +67,10 @@ class RecordKeeper(RecordReader):
         ledger: Ledger,
         clock: Clock,
         offload: Offload = in_place,
+        had_state: bool = False,
     ) -> None:
         super().__init__(table, values)
+        self.had_state = had_state
         self._ledger = ledger
         self._clock = clock
         self._check = ValueCheck(offload)

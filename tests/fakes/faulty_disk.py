@@ -18,12 +18,13 @@ T = TypeVar("T")
 class Trouble:
     """What goes wrong, with calls counted from 0.
 
-    fails: calls that raise StorageFault.  dies: the call that never returns, nor does any later
-    one.  late: the call has its effect all the same.  room_bytes: how much files may still grow
-    in all, None for as much as they like; unlinking gives back.
+    fails: calls that raise StorageFault.  refused: names of calls that all do.  dies: the call that
+    never returns, nor does any later one.  late: the call has its effect all the same.  room_bytes:
+    how much files may still grow in all, None for as much as they like; unlinking gives back.
     """
 
     fails: range = field(default=range(0))
+    refused: tuple[str, ...] = ()
     dies: int | None = None
     late: bool = False
     room_bytes: int | None = None
@@ -35,7 +36,7 @@ class Trouble:
         number = len(self.calls)
         self.calls.append(name)
         dies = self.dies is not None and number >= self.dies
-        if not dies and number not in self.fails:
+        if not dies and number not in self.fails and name not in self.refused:
             return await effect()
         if self.late and not self.died.is_set():
             await effect()

@@ -137,7 +137,7 @@ async def test_a_store_written_by_another_implementation_is_adopted(
 
     store = await open_on(disk)
 
-    assert store.adopted == 3
+    assert not store.had_state
     keys = sorted([key_of(b"one"), key_of(b""), key_of(b"two", Algorithm.SHA512)])
     entries, done = await store.page(None, 100, roots_only=True)
     assert ([entry.key for entry in entries], done) == (keys, True)
@@ -150,7 +150,7 @@ async def test_a_store_written_by_another_implementation_is_adopted(
     await store.close()
 
     store = await open_on(disk)
-    assert store.adopted == 0
+    assert store.had_state
     assert store.usage().held == 3
     assert large.exists()
     assert all(path.exists() for path in junk[1:])
@@ -174,7 +174,8 @@ async def test_a_lost_state_is_made_anew_from_the_files(disk: PosixDisk, root: P
 
     store = await open_on(disk)
 
-    assert store.adopted == 3
+    assert not store.had_state
+    assert store.usage().records == 3
     state, got = await store.get(key)
     assert (state.kind, state.size_bytes, state.root, got) == (
         RecordKind.RECIPE, recipe.size_bytes, live(1), value,
@@ -206,6 +207,7 @@ async def test_everything_is_there_after_a_restart(disk: PosixDisk) -> None:
 
     for _ in range(3):
         store = await open_on(disk)
+        assert store.had_state
         assert [await store.get(key) for key in keys] == before
         assert await store.page(None, 10, roots_only=False) == page
         assert await store.claims(chunk, None, 10) == (sorted(claimants), True)

@@ -1,4 +1,4 @@
-"""A file store whose disk has no room left."""
+"""A file store whose disk has no room left, or takes no more writes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import pytest
 
 from node.file_store import FileRecordStore
 from node.posix_disk import PosixDisk
+from node.state_journal import RENEW_RETRY_S
 from ring.digest import Digest
-from ring.errors import DiskFull
+from ring.errors import DiskFull, StorageFault
 from ring.limits import CHUNK_BYTES
 from ring.record import RecordKey, RecordKind, RecordState, dead, live
 from ring.seams import Disk
 from tests.fakes.faulty_disk import FaultyDisk
 from tests.fakes.manual_clock import ManualClock
+from tests.sim.disk import SimDisk
 from tests.sim.host import SimRandomness
+from tests.sim.loop import run
 
 
 @pytest.fixture
@@ -81,3 +84,32 @@ async def test_room_that_comes_back_is_used(disk: PosixDisk) -> None:
         faulty.trouble.room_bytes = None
         await put(store, b"%d" % number)
     await store.close()
+
+
+def test_on_a_read_only_disk_reads_go_on_and_nothing_is_acknowledged() -> None:
+    async def main() -> None:
+        faulty = FaultyDisk(SimDisk(Random(0)))
+        store = await open_on(faulty)
+        kept, rotten = await put(store, b"kept"), await put(store, b"rotten")
+        faulty.trouble.refused = ("publish", "write", "truncate", "rename", "unlink", "sync",
+                                  "sync directory", "make directories")  # fmt: skip
+
+        for _ in range(2):
+            for attempt in (put(store, b"new"), store.bury(kept, 1), store.drop(rotten)):
+                with pytest.raises(StorageFault):
+                    await attempt
+        assert (await store.get(kept))[1] == b"kept"
+        assert [state.root for state in await store.stat([kept, rotten])] == [live(1), live(1)]
+        assert await store.stat([key_of(b"new")]) == [RecordState()]
+
+        faulty.trouble.refused = ()
+        await asyncio.sleep(RENEW_RETRY_S)
+        await put(store, b"new")
+        assert (await store.bury(kept, 1)).root == dead(1)
+        await store.close()
+        store = await open_on(faulty)
+        assert (await store.get(key_of(b"new")))[1] == b"new"
+        assert (await store.get(kept))[1] is None
+        await store.close()
+
+    run(main())
