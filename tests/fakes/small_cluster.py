@@ -30,6 +30,8 @@ from tests.fakes.manual_clock import ManualClock
 from tests.fakes.numbered_randomness import NumberedRandomness
 
 SETTLE_S = 30.0
+BLOB = b"blob"
+DIGEST = Digest.of(BLOB)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,358 @@
+"""Calls under way: how each of them ends, and that none is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.cluster import Cluster
+from gateway.fanout import Fanout, Stragglers
+from ring.admission import PutAnswer
+from ring.codec import pack
+from ring.control import LayoutsReply, TeachLayouts, pack_layout
+from ring.errors import (
+    Busy,
+    HoldfastError,
+    Internal,
+    LayoutUnknown,
+    PeerProtocol,
+    Unreachable,
+    WrongEpoch,
+)
+from ring.layout import Layout
+from ring.life import Life, NodeId
+from ring.messages import Answer, GetRecord, PutReply, RecordReply
+from ring.record import ABSENT, RecordKey, live
+from tests.fakes.manual_transport import ManualTransport
+from tests.fakes.small_cluster import DIGEST, next_layout, small_layout
+from tests.fakes.virtual_time import in_virtual_time
+from tests.sim.loop import Unretrieved, run
+
+A, B, C = NodeId("n0"), NodeId("n1"), NodeId("n2")
+QUESTION = GetRecord(RecordKey(DIGEST))
+NOTHING = RecordReply(ABSENT)
+ONE = small_layout(3, 3)
+TWO = next_layout(ONE)
+
+
+def made() -> tuple[ManualTransport, Cluster, Fanout]:
+    transport = ManualTransport()
+    cluster = Cluster(transport, ONE)
+    return transport, cluster, Fanout(cluster)
+
+
+def wrong_epoch(*layouts: Layout) -> WrongEpoch:
+    return WrongEpoch("newer", layouts=pack([pack_layout(layout) for layout in layouts]))
+
+
+@in_virtual_time
+async def test_outcomes_come_in_the_order_in_which_they_arrive() -> None:
+    transport, _, fanout = made()
+    for node in (A, B, C):
+        fanout.ask(node, QUESTION, timeout_s=1)
+    transport.last(C).answer(NOTHING)
+    transport.last(A).future.set_exception(Busy("full"))
+    transport.last(B).answer(NOTHING)
+
+    outcomes = [await fanout.next() for _ in range(3)]
+    assert [outcome and outcome[0] for outcome in outcomes] == [C, A, B]
+    assert outcomes[1] is not None
+    assert isinstance(outcomes[1][1], Busy)
+    assert fanout.exhausted
+
+
+@in_virtual_time
+async def test_patience_ends_and_the_wait_can_be_taken_up_again() -> None:
+    transport, _, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=1)
+    assert await fanout.next(0.5) is None
+    assert not fanout.exhausted
+    asyncio.get_running_loop().call_later(2, transport.last(A).answer, NOTHING)
+    assert await fanout.next(5) is not None
+
+
+@in_virtual_time
+async def test_what_was_abandoned_is_cancelled_and_never_heard_of() -> None:
+    transport, _, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=1)
+    fanout.abandon()
+    await asyncio.sleep(0)
+
+    assert transport.last(A).future.cancelled()
+    assert fanout.exhausted
+
+
+@in_virtual_time
+async def test_a_call_that_somebody_else_cancels_has_failed() -> None:
+    transport, _, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=1)
+    transport.last(A).future.cancel()
+    arrived = await fanout.next()
+
+    assert arrived is not None
+    assert isinstance(arrived[1], Unreachable)
+
+
+def test_a_bug_in_a_call_is_reported_and_costs_the_operation_one_node() -> None:
+    outcomes: list[object] = []
+
+    async def main() -> None:
+        transport, _, fanout = made()
+        fanout.ask(A, QUESTION, timeout_s=1)
+        transport.last(A).future.set_exception(ZeroDivisionError("a bug"))
+        outcomes.append(await fanout.next())
+
+    with pytest.raises(Unretrieved, match="a bug"):
+        run(main())
+    assert [type(outcome[1]) for outcome in outcomes if isinstance(outcome, tuple)] == [Internal]
+
+
+# --- layouts --------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_an_operation_lives_by_the_layouts_in_force_when_it_began() -> None:
+    transport, cluster, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=1)
+    cluster.learn_layouts(wrong_epoch(TWO), cluster.live)
+    fanout.ask(B, QUESTION, timeout_s=1)
+    Fanout(cluster).ask(C, QUESTION, timeout_s=1)
+
+    assert [call.epochs for call in transport.calls] == [(1,), (1,), (2,)]
+
+
+@in_virtual_time
+async def test_newer_layouts_are_learnt_from_a_refusal() -> None:
+    transport, cluster, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=1)
+    transport.last(A).future.set_exception(wrong_epoch(ONE, TWO))
+    arrived = await fanout.next()
+
+    assert arrived is not None
+    assert isinstance(arrived[1], WrongEpoch)
+    assert cluster.live.epochs == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        WrongEpoch("no facts"),
+        WrongEpoch("no bytes", layouts=7),
+        WrongEpoch("no msgpack", layouts=b"\xc1"),
+        WrongEpoch("no layouts", layouts=pack([])),
+        WrongEpoch("no layout", layouts=pack([[1, 2]])),
+        wrong_epoch(ONE),
+    ],
+    ids=str,
+)
+@in_virtual_time
+async def test_a_refusal_without_newer_layouts_is_the_nodes_fault(refusal: WrongEpoch) -> None:
+    transport, cluster, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=1)
+    transport.last(A).future.set_exception(refusal)
+    arrived = await fanout.next()
+
+    assert arrived is not None
+    assert isinstance(arrived[1], PeerProtocol)
+    assert cluster.live.epochs == (1,)
+
+
+@in_virtual_time
+async def test_a_node_with_older_layouts_is_taught_and_asked_again() -> None:
+    transport, _, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=1)
+    transport.last(A).future.set_exception(LayoutUnknown("old"))
+    await asyncio.sleep(0.1)
+    lesson = transport.last(A)
+    assert lesson.request == TeachLayouts((ONE,))
+    assert not fanout.exhausted
+    lesson.answer(LayoutsReply((ONE,)))
+    await asyncio.sleep(0.1)
+    assert transport.last(A).request == QUESTION
+    transport.last(A).answer(NOTHING)
+    arrived = await fanout.next()
+
+    assert arrived is not None
+    assert isinstance(arrived[1], Answer)
+
+
+@pytest.mark.parametrize("how", ["refuses the lesson", "answers nonsense", "still does not know"])
+@in_virtual_time
+async def test_a_node_that_cannot_be_taught_has_failed(how: str) -> None:
+    transport, _, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=1)
+    transport.last(A).future.set_exception(LayoutUnknown("old"))
+    await asyncio.sleep(0.1)
+    match how:
+        case "refuses the lesson":
+            transport.last(A).future.set_exception(Busy("later"))
+        case "answers nonsense":
+            transport.last(A).answer(NOTHING)
+        case _:
+            transport.last(A).answer(LayoutsReply((ONE,)))
+            await asyncio.sleep(0.1)
+            transport.last(A).future.set_exception(LayoutUnknown("old"))
+    arrived = await fanout.next()
+
+    assert arrived is not None
+    assert isinstance(arrived[1], HoldfastError)
+    assert fanout.exhausted
+
+
+@in_virtual_time
+async def test_after_the_end_of_a_read_nobody_is_taught() -> None:
+    transport, _, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=1)
+    transport.last(A).future.set_exception(LayoutUnknown("old"))
+    fanout.abandon()  # the call is over, its callback has not run yet
+    await asyncio.sleep(0.1)
+
+    assert len(transport.calls) == 1
+
+
+# --- news of lives --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["taken", "arrived and not taken", "abandoned", "straggling"])
+@in_virtual_time
+async def test_news_of_lives_is_learnt_from_every_answer(when: str) -> None:
+    transport, cluster, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=1)
+    stragglers = Stragglers(4)
+    if when == "straggling":
+        stragglers.adopt(fanout)
+    transport.last(A).answer(NOTHING, peers=((B, Life(3, 1, 7)),))
+    if when == "abandoned":
+        fanout.abandon()
+    if when == "taken":
+        await fanout.next()
+    await asyncio.sleep(0)
+
+    assert cluster.knowledge.latest(B) == Life(3, 1, 7)
+    assert cluster.knowledge.latest(A) == Life(1, 1, 1)
+
+
+@in_virtual_time
+async def test_news_of_lives_is_learnt_from_the_answer_to_a_lesson() -> None:
+    transport, cluster, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=1)
+    transport.last(A).future.set_exception(LayoutUnknown("old"))
+    await asyncio.sleep(0.1)
+    transport.last(A).answer(LayoutsReply((ONE,)), peers=((B, Life(3, 1, 7)),))
+    await asyncio.sleep(0.1)
+
+    assert cluster.knowledge.latest(B) == Life(3, 1, 7)
+    fanout.abandon()
+
+
+# --- stragglers -----------------------------------------------------------------------------------
+
+
+class Over:
+    """Counts how often it was called."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+
+
+@in_virtual_time
+async def test_when_over_is_called_once_after_the_last_call() -> None:
+    transport, _, fanout = made()
+    stragglers, over = Stragglers(9), Over()
+    for node in (A, B, C):
+        fanout.ask(node, QUESTION, timeout_s=1)
+    transport.last(A).answer(NOTHING)
+    await fanout.next()
+    stragglers.adopt(fanout, over)
+    transport.last(B).future.set_exception(Busy("full"))
+    await asyncio.sleep(0)
+    assert (over.times, stragglers.under_way) == (0, 1)
+    transport.last(C).answer(NOTHING)
+    await asyncio.sleep(0)
+
+    assert (over.times, stragglers.under_way) == (1, 0)
+
+
+@in_virtual_time
+async def test_when_over_is_called_at_once_when_nothing_is_under_way() -> None:
+    _, _, fanout = made()
+    over = Over()
+    Stragglers(9).adopt(fanout, over)
+
+    assert over.times == 1
+
+
+@in_virtual_time
+async def test_a_straggler_that_must_be_taught_keeps_what_it_sends_until_it_is_over() -> None:
+    transport, _, fanout = made()
+    stragglers, over = Stragglers(9), Over()
+    fanout.ask(A, QUESTION, timeout_s=1)
+    stragglers.adopt(fanout, over)
+    transport.last(A).future.set_exception(LayoutUnknown("old"))
+    await asyncio.sleep(0.1)
+    assert (over.times, stragglers.under_way) == (0, 1)
+    transport.last(A).answer(LayoutsReply((ONE,)))
+    await asyncio.sleep(0.1)
+    transport.last(A).answer(PutReply(PutAnswer(live(1), 0, had=False)))
+    await asyncio.sleep(0.1)
+
+    assert (over.times, stragglers.under_way) == (1, 0)
+    assert len(transport.calls) == 3
+
+
+@in_virtual_time
+async def test_beyond_the_bound_the_oldest_is_cancelled() -> None:
+    stragglers, overs = Stragglers(2), [Over() for _ in range(4)]
+    transports = []
+    for over in overs:
+        transport, _, fanout = made()
+        fanout.ask(A, QUESTION, timeout_s=1)
+        stragglers.adopt(fanout, over)
+        transports.append(transport)
+        assert stragglers.under_way <= 2
+    await asyncio.sleep(0)
+
+    assert [over.times for over in overs] == [1, 1, 0, 0]
+    assert stragglers.cancelled_total == 2
+    assert [transport.last(A).future.cancelled() for transport in transports] == [
+        True, True, False, False,
+    ]
+    stragglers.close()
+
+
+@in_virtual_time
+async def test_one_operation_of_more_calls_than_the_bound_is_over_once() -> None:
+    _, _, fanout = made()
+    stragglers, over = Stragglers(1), Over()
+    for node in (A, B, C):
+        fanout.ask(node, QUESTION, timeout_s=1)
+    stragglers.adopt(fanout, over)
+    await asyncio.sleep(0)
+    assert (over.times, stragglers.under_way) == (0, 1)
+    stragglers.close()
+    await asyncio.sleep(0)
+
+    assert (over.times, stragglers.under_way) == (1, 0)
+
+
+@in_virtual_time
+async def test_after_the_close_nothing_goes_on() -> None:
+    stragglers, over = Stragglers(9), Over()
+    transport, _, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=1)
+    stragglers.adopt(fanout, over)
+    transport.last(A).future.set_exception(LayoutUnknown("old"))
+    stragglers.close()
+    await asyncio.sleep(0.1)
+    assert (over.times, stragglers.under_way, len(transport.calls)) == (1, 0, 1)
+
+    late, _, another = made()
+    another.ask(B, QUESTION, timeout_s=1)
+    stragglers.adopt(another, over)
+    await asyncio.sleep(0)
+    assert late.last(B).future.cancelled()
+    assert over.times == 2

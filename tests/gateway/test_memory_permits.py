@@ -1,0 +1,108 @@
+"""Permits for memory: never more than there are, in order, and every one comes back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.memory_permits import MemoryPermits
+from ring.errors import Busy
+from tests.fakes.virtual_time import in_virtual_time
+
+
+async def free_in(permits: MemoryPermits) -> int:
+    """How many can be taken now; they are given back."""
+    taken = 0
+    while permits.try_acquire():
+        taken += 1
+    for _ in range(taken):
+        permits.release()
+    return taken
+
+
+@in_virtual_time
+async def test_no_more_are_given_than_there_are() -> None:
+    permits = MemoryPermits(2, 5)
+    await permits.acquire()
+    assert permits.try_acquire()
+    assert not permits.try_acquire()
+    with pytest.raises(Busy):
+        await permits.acquire()
+
+    permits.release()
+    permits.release()
+    assert await free_in(permits) == 2
+
+
+@in_virtual_time
+async def test_who_waits_is_served_in_order_and_before_who_comes_later() -> None:
+    permits = MemoryPermits(1, 5)
+    await permits.acquire()
+    order: list[int] = []
+
+    async def waiter(number: int) -> None:
+        await permits.acquire()
+        order.append(number)
+
+    tasks = [asyncio.create_task(waiter(number)) for number in range(3)]
+    await asyncio.sleep(1)
+    permits.release()
+    assert not permits.try_acquire()
+    await asyncio.sleep(0)
+    permits.release()
+    permits.release()
+    await asyncio.gather(*tasks)
+
+    assert order == [0, 1, 2]
+    permits.release()
+    assert await free_in(permits) == 1
+
+
+@in_virtual_time
+async def test_who_gives_up_leaves_its_place() -> None:
+    permits = MemoryPermits(1, 5)
+    await permits.acquire()
+    first = asyncio.create_task(permits.acquire())
+    second = asyncio.create_task(permits.acquire())
+    await asyncio.sleep(1)
+    first.cancel()
+    await asyncio.sleep(0)
+    permits.release()
+    await second
+
+    permits.release()
+    assert await free_in(permits) == 1
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2])
+@in_virtual_time
+async def test_a_permit_given_to_who_is_giving_up_is_not_lost(turns: int) -> None:
+    permits = MemoryPermits(1, 5)
+    await permits.acquire()
+    waiter = asyncio.create_task(permits.acquire())
+    await asyncio.sleep(1)
+    permits.release()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    waiter.cancel()
+    await asyncio.gather(waiter, return_exceptions=True)
+    if not waiter.cancelled():
+        permits.release()
+
+    assert await free_in(permits) == 1
+
+
+@in_virtual_time
+async def test_a_permit_given_in_the_moment_of_the_timeout_is_not_lost() -> None:
+    permits = MemoryPermits(1, 5)
+    await permits.acquire()
+    waiter = asyncio.create_task(permits.acquire())
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(5, permits.release)
+    outcome = (await asyncio.gather(waiter, return_exceptions=True))[0]
+    if outcome is None:
+        permits.release()
+    await asyncio.sleep(1)
+
+    assert await free_in(permits) == 1
