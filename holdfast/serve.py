@@ -195,20 +195,21 @@ def _greeting(options: ServeOptions, directory: ServeDirectory) -> str:
         )
     command = _command()
     gateway = "" if url == DEFAULT_URL else f"    export HOLDFAST_GATEWAY={url}\n"
-    memory = "" if record.store.value != "memory" else "It is kept in memory only and is gone then."
+    kept = "kept when this stops" if record.store is not StoreKind.MEMORY else "gone when it stops"
+    nodes = len(record.members)
     return f"""
-Holdfast is ready at {url}: {len(record.members)} nodes, {record.replicas} copies of every blob,
-data in {directory.path} (kept when this stops). {memory}
+Holdfast is ready at {url}
+{nodes} nodes, {record.replicas} copies of every blob, data in {directory.path} ({kept}).
 
 One disk is one disk: all copies are on this machine, so they survive a process that dies or a file
 that rots, but not the loss of this disk. For that, run the nodes on machines of their own.
 
 In another terminal:
 
-{gateway}    {command} put README.md                # prints the digest; a directory works too
-    {command} get DIGEST -o copy.md
-    curl -T README.md {url}/v1/blobs/sha256:$(sha256sum README.md | cut -c-64)
-    {command} admin status                 # what works, and what does not
+{gateway}    {command} put FILE                 (or a directory; prints the digest)
+    {command} get DIGEST -o COPY
+    curl -T FILE {url}/v1/blobs/sha256:$(sha256sum FILE | cut -c-64)
+    {command} admin status             (what works, and what does not)
 
 Ctrl-C stops it.
 """
