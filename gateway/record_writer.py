@@ -43,11 +43,15 @@ GENERATION_ATTEMPTS: Final = 8
 
 
 class RefusedAt(Exception):
-    """A node named a generation that must be exceeded; never leaves this file."""
+    """A node named a generation to try again at; never leaves this file.
 
-    def __init__(self, generation: int) -> None:
+    is_there: because the blob is live there, and not because it was deleted below.
+    """
+
+    def __init__(self, generation: int, *, is_there: bool) -> None:
         super().__init__(generation)
         self.generation = generation
+        self.is_there = is_there
 
 
 class Write:
@@ -103,7 +107,8 @@ class Write:
         generation = self._request.generation
         if generation and reply.root != live(generation):
             self._quorum.failed(node)
-            raise RefusedAt(next_generation(reply.root, reply.floor, generation))
+            again = next_generation(reply.root, reply.floor, generation)
+            raise RefusedAt(again, is_there=reply.root == live(again))
         if not self._cluster.counts(outcome):
             self._quorum.failed(node)
             self._cluster.note_no_vote(node)
@@ -178,6 +183,7 @@ class RecordWriter:
         self, digest: Digest, kind: RecordKind, size_bytes: int, value: Buffer
     ) -> bool:
         generation = self._cluster.floors.get(digest.partition, 0) + 1
+        was_gone = False  # then copies that are there may be of the try before
         for _ in range(GENERATION_ATTEMPTS):
             request = PutRecord(RecordKey(digest), kind, size_bytes, generation, None)
             write = Write(self._cluster, self._settings, request, value)
@@ -185,10 +191,11 @@ class RecordWriter:
                 had = await write.run()
             except RefusedAt as refusal:
                 generation = refusal.generation
+                was_gone = was_gone or not refusal.is_there
                 continue
             finally:
                 self._stragglers.adopt(write.fanout)
-            return not had
+            return was_gone or not had
         raise Unavailable(f"{digest}: put and delete keep overtaking each other")
 
     async def confirm(self, claimant: Digest, chunks: Sequence[Digest]) -> list[Digest]:

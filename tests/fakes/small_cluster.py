@@ -32,6 +32,7 @@ from tests.fakes.numbered_randomness import NumberedRandomness
 SETTLE_S = 30.0
 BLOB = b"blob"
 DIGEST = Digest.of(BLOB)
+KEY = RecordKey(DIGEST)
 
 
 @dataclass(frozen=True, slots=True)
