@@ -42,17 +42,24 @@ class Group:
 
     def is_ack_set(self, nodes: Collection[NodeId]) -> bool:
         """Whether a write that these nodes hold durably may be acknowledged."""
-        owners = sum(node in nodes for node in self.owners)
-        if not owners:
-            return False
-        return owners + sum(node in nodes for node in self.spares) >= self.write_quorum
+        owners = _members(self.owners, nodes)
+        return owners > 0 and owners + _members(self.spares, nodes) >= self.write_quorum
 
     def is_cover(self, nodes: Collection[NodeId]) -> bool:
         """Whether every possible ack set has a member among these nodes."""
-        if all(node in nodes for node in self.owners):
+        silent_owners = len(self.owners) - _members(self.owners, nodes)
+        if not silent_owners:
             return True
-        silent = sum(node not in nodes for node in self.eligible)
-        return silent < self.write_quorum
+        silent_spares = len(self.spares) - _members(self.spares, nodes)
+        return silent_owners + silent_spares < self.write_quorum
+
+
+def _members(group: tuple[NodeId, ...], nodes: Collection[NodeId]) -> int:
+    count = 0
+    for node in group:  # a loop, since every step of every request counts
+        if node in nodes:
+            count += 1
+    return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +70,8 @@ class Placement:
     """
 
     groups: tuple[Group, ...]
-    owners: tuple[NodeId, ...] = field(init=False)
-    spares: tuple[NodeId, ...] = field(init=False)
+    owners: tuple[NodeId, ...] = field(init=False, repr=False, compare=False)
+    spares: tuple[NodeId, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         assert self.groups
@@ -80,8 +87,14 @@ class Placement:
 
     def is_ack_set(self, nodes: Collection[NodeId]) -> bool:
         """Whether the nodes are an ack set in every live layout."""
-        return all(group.is_ack_set(nodes) for group in self.groups)
+        for group in self.groups:  # noqa: SIM110 - see _members
+            if not group.is_ack_set(nodes):
+                return False
+        return True
 
     def is_cover(self, nodes: Collection[NodeId]) -> bool:
         """Whether the nodes are a cover in every live layout."""
-        return all(group.is_cover(nodes) for group in self.groups)
+        for group in self.groups:  # noqa: SIM110 - see _members
+            if not group.is_cover(nodes):
+                return False
+        return True
