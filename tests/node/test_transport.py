@@ -228,9 +228,10 @@ def test_a_broken_connection_fails_its_calls_and_the_next_call_connects(
 
 def test_a_node_that_is_down_fails_calls_at_once_until_it_is_back(new_loop: NewLoop) -> None:
     async def main() -> None:
+        settings = LinkSettings(retry_s_min=0.2, retry_s_max=0.2)
         async with serving(ScriptedNode()) as (_, address):
             pass
-        async with asking(address) as transport:
+        async with asking(address, settings=settings) as transport:
             with pytest.raises(Unreachable, match="cannot connect"):
                 await get(transport)
             again = get(transport)
