@@ -33,7 +33,7 @@ from ring.address import Address
 from ring.errors import LocalFault
 
 READY_S: Final = 120.0
-DEATHS_BEFORE_READY_MAX: Final = 4
+DEATHS_BEFORE_READY_MAX: Final = 3
 _POLL_S: Final = 0.2
 _PROBE_S: Final = 2.0
 _GRACE_S: Final = 5.0  # beyond what a process allows its own requests

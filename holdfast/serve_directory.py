@@ -37,7 +37,7 @@ from ring.placement import first_layout
 from ring.seams import Randomness
 
 VERSION: Final = 1
-LAST_RUN_S: Final = 20.0
+LAST_RUN_S: Final = 40.0
 HOST: Final = "127.0.0.1"
 
 # Below the range from which Linux takes ports for outgoing connections, so that none is in the way

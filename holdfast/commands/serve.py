@@ -70,5 +70,7 @@ def serve(
     except BadRequest as error:
         lines = [f"--{line}" for line in error.detail.splitlines()]
         raise click.UsageError("\n".join(lines)) from None
+    if gateway.address.port == 0:
+        raise click.UsageError("--listen: name a port, so that clients can find it")
     kind = None if store is None else StoreKind(store)
     serve_process(ServeOptions(data_dir, gateway, nodes, replicas, kind, as_json))

@@ -41,6 +41,7 @@ async def shell(
         (("node", "--config", "absent.toml"), 1, "cannot read 'absent.toml'"),
         (("gateway", "--config", "absent.toml"), 1, "cannot read 'absent.toml'"),
         (("serve", "--listen", "0.0.0.0:7070"), 2, "--insecure"),
+        (("serve", "--listen", "127.0.0.1:0"), 2, "name a port"),
         (("serve", "--store", "pages"), 2, "'pages' is not one of"),
     ],
 )
