@@ -1,0 +1,150 @@
+"""The planted bugs: what a naive build would do, each as one replacement of text.
+
+Rules: `old` occurs exactly once in its file, or the run fails loudly; `tests` are quick and pass on
+the tree as it is; a bug is caught when one of them fails.  A run of the simulator counts as a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One planted bug.
+
+    tests: arguments of pytest, or of `python -m tests.sim` when they begin with "--seeds".
+    """
+
+    name: str
+    path: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+SIM: Final = ("--seeds", "60")
+RING: Final = (
+    "tests/ring/test_quorum.py",
+    "tests/ring/test_cover.py",
+    "tests/ring/test_read_plan.py",
+)
+STORES: Final = ("tests/conformance/test_record_store.py",)
+BLOBS: Final = ("tests/conformance/test_blob_store.py", "tests/conformance/test_blob_streams.py")
+CRASHES: Final = ("tests/node/test_file_store_crashes.py",)
+
+MUTANTS: Final = (
+    Mutant(
+        "no sync of the directory before the ack",
+        "node/file_values.py",
+        "        await self._sync(directory)\n\n    async def remove(",
+        "\n    async def remove(",
+        CRASHES,
+    ),
+    Mutant(
+        "a node that keeps bytes does not hash them",
+        "node/value_check.py",
+        "        if len(value) > CHUNK_BYTES:\n",
+        "        return\n        if len(value) > CHUNK_BYTES:\n",
+        STORES,
+    ),
+    Mutant(
+        "a gateway serves bytes without hashing them",
+        "gateway/hashing.py",
+        "        if kind is RecordKind.RECIPE:\n            return is_recipe_of(digest, value)\n",
+        "        return True\n",
+        SIM,
+    ),
+    Mutant(
+        "ack at W-1",
+        "ring/quorum.py",
+        "sum(node in nodes for node in self.spares) >= self.write_quorum",
+        "sum(node in nodes for node in self.spares) >= self.write_quorum - 1",
+        RING,
+    ),
+    Mutant(
+        "receivers count",
+        "gateway/cluster.py",
+        "        return self.is_current(answer) and answer.voter\n",
+        "        return self.is_current(answer)\n",
+        SIM,
+    ),
+    Mutant(
+        "a miss without a cover",
+        "ring/read_plan.py",
+        "    Outcome.FAILED: Verdict.UNAVAILABLE,\n",
+        "    Outcome.FAILED: Verdict.MISS,\n",
+        RING,
+    ),
+    Mutant(
+        "a spare's no leaves the owners' noes standing",
+        "ring/cover.py",
+        "            self._denied_by_spare = True\n",
+        "            pass\n",
+        RING,
+    ),
+    Mutant(
+        "a put ignores the dead generation",
+        "ring/admission.py",
+        "        return not is_live(root) or generation_of(root) > generation\n",
+        "        return is_live(root) and generation_of(root) > generation\n",
+        ("tests/ring/test_admission.py",),
+    ),
+    Mutant(
+        "a put ignores the floor",
+        "ring/admission.py",
+        "    return generation <= floor\n",
+        "    return False\n",
+        ("tests/ring/test_admission.py",),
+    ),
+    Mutant(
+        "acks across generations count",
+        "gateway/record_writer.py",
+        "        if generation and reply.root != live(generation):\n",
+        "        if generation and reply.root < live(generation):\n",
+        SIM,
+    ),
+    Mutant(
+        "a delete asks one node",
+        "gateway/record_writer.py",
+        "            while cover.outcome is Standing.PENDING:\n",
+        "            while not answers and cover.outcome is Standing.PENDING:\n",
+        SIM,
+    ),
+    Mutant(
+        "answers of a life that is over count",
+        "ring/life.py",
+        "            return self.nonce != known.nonce\n        return self.pair < known.pair\n",
+        "            return False\n        return False\n",
+        ("tests/ring/test_life.py", "tests/node/test_membership.py"),
+    ),
+    Mutant(
+        "a wiped node votes at once",
+        "node/standing.py",
+        "        marker = Marker(cluster_id, node, incarnation, 1, NO_PARTITIONS)\n",
+        "        marker = Marker(cluster_id, node, incarnation, 1, ALL_PARTITIONS)\n",
+        ("tests/node/test_standing.py", "tests/node/test_rejoin.py"),
+    ),
+    Mutant(
+        "a recipe's checksum does not cover its digest",
+        "ring/recipe.py",
+        "    return blake3(blob.key + body).digest()\n",
+        "    return blake3(body).digest()\n",
+        ("tests/ring/test_recipe.py",),
+    ),
+    Mutant(
+        "a bad copy stays where it is",
+        "node/record_keeper.py",
+        "self._set_aside(key, before)\n            return CopyVerdict.QUARANTINED\n",
+        "asyncio.sleep(0)\n            return CopyVerdict.QUARANTINED\n",
+        STORES,
+    ),
+    Mutant(
+        "a delete takes chunks that a recipe claims",
+        "ring/admission.py",
+        "    keeps_bytes = state.held and state.claimed\n",
+        "    keeps_bytes = False\n",
+        ("tests/ring/test_admission.py",),
+    ),
+)
