@@ -16,7 +16,7 @@ from ring.codec import Sender
 from ring.digest import Buffer
 from ring.errors import DeadlineExceeded, HoldfastError, Unreachable
 from ring.life import NodeId
-from ring.messages import Answer, Request
+from ring.messages import Answer, FlagsReply, RecordReply, Request, StatesReply
 
 Rewrite = Callable[[Request, Answer], Answer]
 Refuse = Callable[[NodeId, Request], HoldfastError | None]
@@ -211,5 +211,11 @@ class DirectTransport:
 
 
 def receivers_answer(request: Request, answer: Answer) -> Answer:
-    """A rewrite: whatever the node answers, it may not vote."""
-    return replace(answer, voter=False)
+    """A rewrite: the node answers as it would if it might not vote."""
+    reply = answer.reply
+    if isinstance(reply, StatesReply):
+        reply = StatesReply((None,) * len(reply.states))
+    elif isinstance(reply, FlagsReply):
+        reply = FlagsReply((False,) * len(reply.flags))
+    payload = None if isinstance(reply, RecordReply) else answer.payload
+    return replace(answer, voter=False, reply=reply, payload=payload)

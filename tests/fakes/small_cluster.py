@@ -6,7 +6,7 @@ Disks and stores are in memory and outlive the process of their node, as a real 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -174,6 +174,17 @@ class SmallCluster:
     def spares(self, digest: Digest) -> list[SmallNode]:
         """Its spares, in table order."""
         return [self.nodes[node] for node in self.placement(digest).spares]
+
+    async def store(
+        self, data: bytes = BLOB, *, generation: int = 1, on: Sequence[SmallNode] | None = None
+    ) -> Digest:
+        """Put a small blob straight onto nodes, its owners unless told otherwise."""
+        digest = Digest.of(data)
+        for node in self.owners(digest) if on is None else on:
+            await node.store.put_root(
+                RecordKey(digest), RecordKind.DATA, len(data), generation, data
+            )
+        return digest
 
     async def calm(self) -> None:
         """Wait until no gateway waits for anything."""
