@@ -53,7 +53,7 @@ class Threads:
         return future
 
     async def close(self) -> bool:
-        """Finish what is queued and end the threads; false when some did not in time; idempotent."""
+        """Finish what is queued and end the threads; false when some were too slow; idempotent."""
         if not self._open:
             return True
         self._open = False
