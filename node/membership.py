@@ -267,6 +267,15 @@ class Membership:
             except HoldfastError as error:
                 log.warning("cannot store the new life", node=self.node, error=error.detail)
 
+    async def forgot(self) -> None:
+        """The marker says that this node voted, but its records are gone: it is a receiver now."""
+        async with self._marker_lock:
+            assert self.marker is not None
+            self.receiver_since += 1
+            self.reason = "the record store lost its state, tombstones and floors included"
+            log.error("record store lost its state", node=self.node)
+            await self._write(fenced_by(self.marker, self.marker.incarnation))
+
     async def _introduce_to_all(self) -> list[NodeId]:
         """The peers that did not store this life."""
         peers = [n for n in self.layouts.live.newest.nodes if n != self.node]

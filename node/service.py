@@ -21,7 +21,7 @@ from typing import Final
 
 from node.handler import Asker, Response
 from node.local_store import LocalRecordStore
-from node.marker import NodeFiles
+from node.marker import NO_PARTITIONS, NodeFiles
 from node.membership import Membership
 from node.node_layouts import NodeLayouts
 from node.rejoin import Rejoin
@@ -83,8 +83,11 @@ class NodeService:
     async def start(self) -> None:
         """Read the data directory; raises NotAdmitted, Corrupt or StorageFault."""
         await self.membership.load()
-        if self.membership.marker is not None:
+        marker = self.membership.marker
+        if marker is not None:
             self._store = await self._open_store()
+            if marker.voting != NO_PARTITIONS and not self._store.had_state:
+                await self.membership.forgot()
 
     async def run(self) -> None:
         """Everything in the background: become admitted, introduce, rejoin; until cancelled."""

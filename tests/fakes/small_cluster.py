@@ -55,6 +55,7 @@ class SmallNode:
         self._network = network
         self._randomness = NumberedRandomness(sum(node.encode()))
         self._run: asyncio.Task[None] | None = None
+        self.forgets = False  # whether the store says that it found no state when it is opened
 
     @property
     def state(self) -> str:
@@ -134,6 +135,7 @@ class SmallNode:
         values[RecordKey(digest), kind] = bytes(value)
 
     async def _open_store(self) -> LocalRecordStore:
+        self.store.had_state = not self.forgets
         return self.store
 
 
