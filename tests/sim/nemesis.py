@@ -178,6 +178,10 @@ class Nemesis:
         lost = {*self._rotten.get(digest, {}), *self._unwhole(), node} & {*placement.eligible}
         if len(lost) >= self._options.write_quorum:
             return
+        self.rot_copy(node, digest)
+
+    def rot_copy(self, node: NodeId, digest: Digest) -> None:
+        """Flip one bit of a node's copy, if it has one; budget or no budget."""
         disk = self._machines[node].disk
         paths = [value_path(RecordKey(digest), kind) for kind in PREFIXES]
         copies = [(path, file) for path, file in disk.files() if path in paths and file.content]

@@ -99,6 +99,7 @@ class Network:
         self._observer = observer
         self._served: dict[NodeId, tuple[RequestHandler, Process]] = {}
         self._cuts: Counter[tuple[Place, Place]] = Counter()
+        self._held: dict[Place, list[Callable[[], None]]] = {}
         self._calls = 0
         self._tasks: dict[asyncio.Task[None], None] = {}
 
@@ -119,6 +120,15 @@ class Network:
         """Take one cut back; the link works once all are."""
         if self._cuts[source, target]:
             self._cuts[source, target] -= 1
+
+    def hold(self, target: Place) -> None:
+        """Keep every request to `target` on its way until `release`."""
+        self._held.setdefault(target, [])
+
+    def release(self, target: Place) -> None:
+        """Deliver what was held, in order."""
+        for arrive in self._held.pop(target, []):
+            arrive()
 
     def mend(self) -> None:
         """Every link works again."""
@@ -181,7 +191,10 @@ class Network:
         if self._happens(self.faults.straggle_rate):
             self._trace.fault("straggler", call.number)
             delay_s += self._rng.uniform(0.0, self.faults.straggle_s)
-        loop.call_later(delay_s, arrive)
+        if target in self._held:
+            self._held[target].append(arrive)
+        else:
+            loop.call_later(delay_s, arrive)
 
     def _arrive(self, call: Call) -> None:
         served = self._served.get(call.node)

@@ -154,6 +154,13 @@ class Clients:
         if self._rng.random() < 0.2 and stop > 1:
             start = self._rng.randrange(stop)
             stop = self._rng.randrange(start, stop) + 1
+        return await self._get(blob, place, start, stop)
+
+    async def get_whole(self, blob: Blob, place: str) -> bool:
+        """The bytes, all of them."""
+        return await self._get(blob, place, 0, len(blob.data))
+
+    async def _get(self, blob: Blob, place: str, start: int, stop: int) -> bool:
 
         async def work(blobs: BlobStore, operation: Operation) -> Verdict:
             reader = await blobs.open(blob.digest, start, stop)

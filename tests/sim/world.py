@@ -17,7 +17,7 @@ from random import Random
 from gateway.calls import CallSettings
 from node.handler import Response
 from node.local_store import LocalRecordStore
-from ring.layout import Layout, Member
+from ring.layout import Layout, LiveLayouts, Member
 from ring.life import NodeId
 from ring.messages import Request
 from ring.placement import first_layout
@@ -70,6 +70,7 @@ class World:
         self.promises = Promises()
         self.network = Network(self._branch(), self.trace, self)
         self.layout = layout_of(self.options.members, self.options.replicas, self.options.zones)
+        self.layouts = LiveLayouts((self.layout,))
         self.blobs: list[Blob] = pool(self._branch(), self.options)
         self.machines = {node: self._machine(node) for node in self.layout.nodes}
         self.gateways = Gateways(
@@ -95,20 +96,20 @@ class World:
 
     async def live(self) -> None:
         """All phases; what was broken is in `judge.violations`."""
-        nemesis: asyncio.Task[None] | None = None
         for machine in self.machines.values():
             machine.start()
-        if self.options.genesis_is_rough:
-            nemesis = asyncio.get_running_loop().create_task(self.nemesis.run())
-        else:
-            await self._settle("genesis", GENESIS_S)
+        if not self.options.genesis_is_rough:
+            await self.settle("genesis", GENESIS_S)
         self._set_network()
-        if nemesis is None:
-            nemesis = asyncio.get_running_loop().create_task(self.nemesis.run())
+        nemesis = asyncio.get_running_loop().create_task(self.nemesis.run())
         await self._work()
         await _end(nemesis)
+        await self.end_in_peace()
+
+    async def end_in_peace(self) -> None:
+        """Mend everything, then look whether the cluster is whole and does what it is asked."""
         self.nemesis.end()
-        await self._settle("peace", self.options.settle_s)
+        await self.settle("peace", self.options.settle_s)
         self._judge_machines()
         await self._judge_blobs()
         self.gateways.close()
@@ -134,7 +135,7 @@ class World:
             for words in self.judge.errors:
                 self.judge.accuse(f"nothing excuses a failure: {words}")
 
-    async def _settle(self, phase: str, patience_s: float) -> None:
+    async def settle(self, phase: str, patience_s: float) -> None:
         """Until every node votes."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience_s

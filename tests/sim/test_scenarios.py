@@ -1,0 +1,220 @@
+"""Named stories: the promises one by one, and every bug that a seed found."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from itertools import product
+
+import pytest
+
+from ring.limits import CHUNK_BYTES
+from tests.sim.history import Verdict
+from tests.sim.options import Options, Weather
+from tests.sim.scenario import Story, play
+
+SPARE = Options(members=4, weather=Weather.CALM, digests=1, clients=1)
+LARGE = Options(weather=Weather.CALM, digests=0, clients=1, large=True)
+
+
+def test_an_acked_put_outlives_a_power_cut_of_the_whole_cluster() -> None:
+    async def story(cluster: Story) -> None:
+        assert await cluster.put() is Verdict.DONE
+        for machine in cluster.world.machines.values():
+            machine.cut_power()
+        for machine in cluster.world.machines.values():
+            machine.start()
+        await cluster.settle()
+        assert await cluster.get() is Verdict.PRESENT
+
+    for seed in range(20):
+        play(story, seed=seed)
+
+
+def test_an_acked_delete_outlives_a_power_cut_of_the_whole_cluster() -> None:
+    async def story(cluster: Story) -> None:
+        assert await cluster.put() is Verdict.DONE
+        assert await cluster.delete() is Verdict.DONE
+        for machine in cluster.world.machines.values():
+            machine.cut_power()
+        for machine in cluster.world.machines.values():
+            machine.start()
+        await cluster.settle()
+        assert await cluster.get() is Verdict.ABSENT
+
+    for seed in range(20):
+        play(story, seed=seed)
+
+
+def test_one_silent_node_of_three_changes_nothing() -> None:
+    async def story(cluster: Story) -> None:
+        cluster.cut_off(cluster.nodes[0])
+        assert await cluster.get() is Verdict.ABSENT
+        assert await cluster.put() is Verdict.DONE
+        assert await cluster.get() is Verdict.PRESENT
+        assert cluster.is_confirmed()
+        assert await cluster.delete() is Verdict.DONE
+        assert await cluster.get() is Verdict.ABSENT
+
+    play(story)
+
+
+def test_two_silent_nodes_of_three_leave_copies_readable_and_absence_unknown() -> None:
+    async def story(cluster: Story) -> None:
+        cluster.cut_off(*cluster.nodes[1:])
+        assert await cluster.get() is Verdict.UNKNOWN
+        assert await cluster.put() is Verdict.UNKNOWN
+        assert await cluster.delete() is Verdict.UNKNOWN
+        cluster.network.mend()
+        assert await cluster.put() is Verdict.DONE
+        await asyncio.sleep(5)
+        cluster.cut_off(*cluster.nodes[:2])
+        assert await cluster.get() is Verdict.PRESENT
+        assert not cluster.is_confirmed()
+        assert await cluster.delete() is Verdict.UNKNOWN
+
+    play(story)
+
+
+@pytest.mark.parametrize("options", [None, SPARE])
+def test_delete_and_put_again_with_a_node_away_and_its_messages_late(
+    options: Options | None,
+) -> None:
+    """Every choice of who is away for which steps, and of the step after which it hears of them."""
+
+    async def story(cluster: Story, *, away: int, begins: int, ends: int) -> None:
+        node = cluster.nodes[away]
+        steps = (cluster.put, cluster.delete, cluster.put, cluster.delete, cluster.put)
+        for number, step in enumerate(steps):
+            if number == begins:
+                cluster.network.hold(node)
+            assert await step() is Verdict.DONE
+            if number == ends:
+                cluster.network.release(node)
+                await asyncio.sleep(1)
+            expected = Verdict.ABSENT if number % 2 else Verdict.PRESENT
+            assert await cluster.get() is expected
+            assert await cluster.head(gateway=1) is expected
+        assert await cluster.list() is Verdict.DONE
+
+    nodes = 3 if options is None else options.members
+    for away, begins, ends in product(range(nodes), range(4), range(1, 5)):
+        if begins <= ends:
+            play(partial(story, away=away, begins=begins, ends=ends), options=options)
+
+
+def test_a_node_that_was_down_during_a_delete_brings_nothing_back() -> None:
+    async def story(cluster: Story) -> None:
+        assert await cluster.put() is Verdict.DONE
+        await asyncio.sleep(1)
+        for node in cluster.nodes:
+            assert await cluster.put() is Verdict.DONE
+            await asyncio.sleep(1)
+            cluster.machine(node).cut_power()
+            assert await cluster.delete() is Verdict.DONE
+            cluster.machine(node).start()
+            await cluster.settle()
+            for _ in range(6):
+                assert await cluster.get() is Verdict.ABSENT
+
+    play(story)
+
+
+def test_a_wiped_node_does_not_vote_before_it_compared() -> None:
+    """Two nodes know of the delete, one does not; the disk of one that knows is lost."""
+
+    async def story(cluster: Story) -> None:
+        away, wiped, other = cluster.nodes
+        assert await cluster.put() is Verdict.DONE
+        await asyncio.sleep(1)
+        cluster.cut_off(away)
+        assert await cluster.delete() is Verdict.DONE
+        cluster.network.mend()
+        cluster.world.promises.forget(wiped)
+        cluster.machine(wiped).wipe()
+        cluster.cut_off(other)
+        cluster.machine(wiped).start()
+        await asyncio.sleep(10)
+        assert cluster.machine(wiped).state != "voter"
+        assert await cluster.get() is Verdict.PRESENT
+        assert not cluster.is_confirmed()
+        cluster.network.mend()
+        await cluster.settle()
+        for _ in range(6):
+            assert await cluster.get() is Verdict.ABSENT
+
+    play(story)
+
+
+def test_a_wiped_node_fetches_what_it_had() -> None:
+    async def story(cluster: Story) -> None:
+        assert await cluster.put() is Verdict.DONE
+        await asyncio.sleep(1)
+        for node in cluster.nodes:
+            cluster.world.promises.forget(node)
+            cluster.machine(node).wipe()
+            cluster.machine(node).start()
+            await cluster.settle()
+        assert await cluster.get() is Verdict.PRESENT
+
+    play(story)
+
+
+def test_a_rotten_copy_is_never_served_and_put_aside() -> None:
+    async def story(cluster: Story) -> None:
+        assert await cluster.put() is Verdict.DONE
+        await asyncio.sleep(1)
+        cluster.rot(cluster.nodes[0])
+        for _ in range(4):
+            assert await cluster.get() is Verdict.PRESENT
+        await asyncio.sleep(1)
+        paths = [path for path, _ in cluster.machine(cluster.nodes[0]).disk.files()]
+        assert any(path.startswith(".quarantine/") for path in paths)
+
+    play(story, seed=1)
+
+
+@pytest.mark.parametrize("options", [None, LARGE])
+def test_when_every_copy_rotted_nothing_is_served_and_a_put_heals(
+    options: Options | None,
+) -> None:
+    async def story(cluster: Story) -> None:
+        assert await cluster.put() is Verdict.DONE
+        await asyncio.sleep(1)
+        for node in cluster.nodes:
+            cluster.rot(node)
+        assert await cluster.get() is Verdict.UNKNOWN
+        assert await cluster.put() is Verdict.DONE
+        assert await cluster.get() is Verdict.PRESENT
+
+    play(story, seed=1, options=options)
+
+
+def test_a_dead_node_costs_a_miss_and_a_delete_no_deadline() -> None:
+    """Seed 14 of the first simulator: spares say no, the owners heard before are asked again."""
+
+    async def story(cluster: Story) -> None:
+        loop = asyncio.get_running_loop()
+        cluster.cut_off(cluster.nodes[0])
+        for action, expected in (
+            (cluster.get, Verdict.ABSENT),
+            (cluster.put, Verdict.DONE),
+            (cluster.delete, Verdict.DONE),
+        ):
+            began_s = loop.time()
+            assert await action() is expected
+            assert loop.time() - began_s < 3.5  # of virtual time; a read's deadline is four seconds
+
+    play(story, options=SPARE)
+
+
+def test_a_large_blob_comes_back_whole() -> None:
+    async def story(cluster: Story) -> None:
+        assert len(cluster.blob.data) > CHUNK_BYTES
+        assert await cluster.put() is Verdict.DONE
+        cluster.cut_off(cluster.nodes[1])
+        assert await cluster.get() is Verdict.PRESENT
+        assert await cluster.delete() is Verdict.DONE
+        assert await cluster.get() is Verdict.ABSENT
+
+    play(story, options=LARGE)
