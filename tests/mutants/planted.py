@@ -31,7 +31,6 @@ RING: Final = (
     "tests/ring/test_read_plan.py",
 )
 STORES: Final = ("tests/conformance/test_record_store.py",)
-BLOBS: Final = ("tests/conformance/test_blob_store.py", "tests/conformance/test_blob_streams.py")
 CRASHES: Final = ("tests/node/test_file_store_crashes.py",)
 
 MUTANTS: Final = (
@@ -68,7 +67,7 @@ MUTANTS: Final = (
         "gateway/cluster.py",
         "        return self.is_current(answer) and answer.voter\n",
         "        return self.is_current(answer)\n",
-        SIM,
+        ("tests/gateway/test_get.py",),
     ),
     Mutant(
         "a miss without a cover",
@@ -132,6 +131,20 @@ MUTANTS: Final = (
         "    return blake3(blob.key + body).digest()\n",
         "    return blake3(body).digest()\n",
         ("tests/ring/test_recipe.py",),
+    ),
+    Mutant(
+        "a node votes with a store that lost its state",
+        "node/service.py",
+        "            if marker.voting != NO_PARTITIONS and not self._store.had_state:\n",
+        "            if False:\n",
+        ("tests/node/test_lost_state.py",),
+    ),
+    Mutant(
+        "the end of a large blob is not held back until it matches",
+        "gateway/blob_reader.py",
+        "        if raw != self._blob.raw:\n",
+        "        if False:\n",
+        ("tests/gateway/test_large_blobs.py",),
     ),
     Mutant(
         "a bad copy stays where it is",
