@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from tests.sim.world import Outcome, run_seed
 
 _WORDS_SHOWN = 5
+_CHUNKS_PER_WORKER: Final = 8
 _PROGRESS_EVERY_S = 10.0
 
 
@@ -54,7 +55,11 @@ def _outcomes(seeds: range, workers: int) -> Iterator[Outcome]:
     if workers == 1 or len(seeds) == 1:
         yield from map(run_seed, seeds)
         return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(seeds))) as workers_pool:
+    context = multiprocessing.get_context("spawn")
+    # What a power cut leaves behind stays in memory (tasks that stand where they stood), so a
+    # worker is replaced after some seeds.
+    size = min(workers, len(seeds))
+    with context.Pool(size, maxtasksperchild=_CHUNKS_PER_WORKER) as workers_pool:
         yield from workers_pool.imap(run_seed, seeds, chunksize=4)
 
 
