@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from tests.sim.world import Outcome, run_seed
 
 _WORDS_SHOWN = 5
-_CHUNKS_PER_WORKER: Final = 8
+_CHUNKS_PER_WORKER = 8  # of 4 seeds
 _PROGRESS_EVERY_S = 10.0
 
 
@@ -28,6 +28,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them (default 0)")
     parser.add_argument("--seed", type=int, help="this one only")
     parser.add_argument("--trace", action="store_true", help="print every event (with --seed)")
+    parser.add_argument(
+        "--stop-at-red", action="store_true", help="run no further seeds after a red one"
+    )
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
     )
@@ -43,6 +46,8 @@ def main(arguments: list[str]) -> int:
     for outcome in _outcomes(seeds, options.workers):
         outcomes.append(outcome)
         _tell(outcome)
+        if options.stop_at_red and not outcome.is_green:
+            break
         if time.monotonic() - told > _PROGRESS_EVERY_S:
             told = time.monotonic()
             rate = len(outcomes) / (told - started)
