@@ -144,7 +144,7 @@ MUTANTS: Final = (
         "gateway/blob_reader.py",
         "        if raw != self._blob.raw:\n",
         "        if False:\n",
-        ("tests/gateway/test_large_blobs.py",),
+        ("tests/gateway/test_large_blob_faults.py",),
     ),
     Mutant(
         "a bad copy stays where it is",
