@@ -21,7 +21,7 @@ from ring.digest import Buffer, Digest
 from ring.errors import DiskFull, HoldfastError, PeerProtocol, Unavailable
 from ring.layout import LiveLayouts
 from ring.life import NodeId
-from ring.limits import KEYS_PER_REQUEST_MAX, PAYLOAD_SMALL_BYTES_MAX
+from ring.limits import GENERATION_MAX, KEYS_PER_REQUEST_MAX, PAYLOAD_SMALL_BYTES_MAX
 from ring.messages import (
     Answer,
     BuryRecord,
@@ -118,11 +118,14 @@ class Write:
         self._quorum.acked(node)
 
     def _checked(self, answer: Answer) -> PutAnswer:
-        """The answer to a put; raises PeerProtocol for a refusal that names no reason."""
+        """The answer to a put; raises PeerProtocol for a refusal that names no sound reason."""
         reply = expect(answer, PutReply).answer
         generation = self._request.generation
-        if generation and reply.root < live(generation) and reply.floor < generation:
-            raise PeerProtocol(f"{answer.node} refused generation {generation} without a reason")
+        if generation and reply.root != live(generation):
+            if reply.root < live(generation) and reply.floor < generation:
+                raise PeerProtocol(f"{answer.node} refused generation {generation} without reason")
+            if next_generation(reply.root, reply.floor, generation) > GENERATION_MAX:
+                raise PeerProtocol(f"{answer.node} says that no generation is left")
         return reply
 
     def _fail(self, node: NodeId, error: HoldfastError) -> None:
