@@ -18,6 +18,7 @@ next request as a header: whoever shares a connection with others could speak in
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections import deque
@@ -139,7 +140,8 @@ class Inbound(BaseProtocol):
         """
         if self.transport is not None:
             connected = self.transport.get_extra_info("socket")
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            with contextlib.suppress(OSError):  # it may be closed already, and not lost yet
+                connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             self.transport.abort()
 
     def refuse(self, error: HoldfastError) -> None:

@@ -7,7 +7,7 @@ from email.utils import formatdate
 from typing import Final
 
 from aiohttp.http_parser import RawRequestMessage
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from gateway.http.admission import Admission
 from gateway.http.blobs import BlobHandlers
@@ -52,6 +52,7 @@ class Service:
             }
         )
         registry.register(self.metrics)
+        ProcessCollector(registry=registry)
         self.connections = 0
         self.generic = b""
         self._router = Router(_routes(BlobHandlers(store, self.admission), self.operators))

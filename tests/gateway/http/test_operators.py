@@ -73,6 +73,7 @@ async def test_metrics_count_requests_bytes_and_errors() -> None:
         text = (await ask(door, "GET", "/metrics")).body.decode()
 
     families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert families["process_resident_memory_bytes"].samples[0].value > 0
     requests = {
         (sample.labels["route"], sample.labels["method"], sample.labels["status"]): sample.value
         for sample in families["holdfast_http_requests"].samples
