@@ -9,7 +9,7 @@ from gateway.fanout import Fanout, Outcome
 from gateway.record_reader import RecordReader
 from ring.control import GetStatus, StatusReply
 from ring.digest import Digest
-from ring.errors import HoldfastError
+from ring.errors import HoldfastError, WrongEpoch
 from ring.layout import Member
 from ring.life import NodeId
 from ring.messages import Request, StatesReply, StatRecords
@@ -30,7 +30,7 @@ class OperatorViews:
         """Every node, and what that means for reads and writes.
 
         Keys: cluster_id, epoch, replicas, write_quorum, nodes, summary, healthy,
-        bad_copies_seen_total.
+        bad_copies_seen_total, protocol_errors_total.
         """
         members = self._cluster.live.members
         outcomes = await self._ask_all([member.node for member in members], GetStatus())
@@ -44,16 +44,23 @@ class OperatorViews:
             "write_quorum": layout.write_quorum,
             "nodes": nodes,
             "bad_copies_seen_total": self._reader.bad_copies_total,
+            "protocol_errors_total": self._cluster.protocol_errors_total,
             "summary": self._summary(silent),
             "healthy": not silent,
         }
 
     async def where(self, digest: Digest) -> View:
         """Owners, spares, and what each of them says of the blob."""
+        return await self._cluster.under_layouts(lambda: self._where(digest))
+
+    async def _where(self, digest: Digest) -> View:
         key = RecordKey(digest)
         layout = self._cluster.live.newest
         group = layout.group(digest.partition)
         outcomes = await self._ask_all(list(group.eligible), StatRecords((key,)))
+        for outcome in outcomes.values():
+            if isinstance(outcome, WrongEpoch):
+                raise outcome
         copies = [
             _copy_view(node, "owner" if node in group.owners else "spare", outcomes.get(node))
             for node in group.eligible
@@ -147,6 +154,8 @@ def _node_view(member: Member, outcome: Outcome | None) -> View:
             "bytes_free": reply.bytes_free,
             "counters": dict(reply.counters),
         }
+    else:
+        view["error"] = f"answered {type(reply).__name__} when asked how it is"
     return view
 
 
