@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from tests.sim.world import Outcome, run_seed
 
 _WORDS_SHOWN = 5
-_CHUNKS_PER_WORKER = 8  # of 4 seeds
 _PROGRESS_EVERY_S = 10.0
 
 
@@ -61,10 +60,7 @@ def _outcomes(seeds: range, workers: int) -> Iterator[Outcome]:
         yield from map(run_seed, seeds)
         return
     context = multiprocessing.get_context("spawn")
-    # What a power cut leaves behind stays in memory (tasks that stand where they stood), so a
-    # worker is replaced after some seeds.
-    size = min(workers, len(seeds))
-    with context.Pool(size, maxtasksperchild=_CHUNKS_PER_WORKER) as workers_pool:
+    with context.Pool(min(workers, len(seeds))) as workers_pool:
         yield from workers_pool.imap(run_seed, seeds, chunksize=4)
 
 

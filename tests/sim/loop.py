@@ -10,8 +10,7 @@ Rules:
 4.  Sets of tasks iterate by age (TaskGroup keeps one): a task's hash is its birth number, not its
     address.
 5.  An exception that nobody retrieved fails the run.
-6.  Cyclic garbage is collected after the run, not in the middle of it, so that finalisers have no
-    say in the order of events.
+6.  Cyclic garbage is collected after the run (garbage.py).
 """
 
 from __future__ import annotations
@@ -25,6 +24,8 @@ from collections.abc import Callable, Coroutine, Generator, Mapping
 from concurrent.futures import Executor
 from contextvars import Context
 from typing import Any, TypeVar, TypeVarTuple, Unpack
+
+from tests.sim.garbage import collected_afterwards
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -148,9 +149,11 @@ def run(main: Coroutine[Any, Any, T], *, steps_max: int = STEPS_MAX) -> T:
 
     Raises what `main` raised, Deadlock, Livelock, or Unretrieved for failures in the background.
     """
-    was_collecting = gc.isenabled()
-    gc.disable()
-    gc.freeze()
+    with collected_afterwards():
+        return _run(main, steps_max)
+
+
+def _run(main: Coroutine[Any, Any, T], steps_max: int) -> T:
     loop = SimLoop(steps_max)
     try:
         result = loop.run_until_complete(main)
@@ -164,9 +167,6 @@ def run(main: Coroutine[Any, Any, T], *, steps_max: int = STEPS_MAX) -> T:
         loop.set_exception_handler(lambda _loop, _context: None)
         _abandon(loop)
         loop.close()
-        gc.unfreeze()
-        if was_collecting:
-            gc.enable()
 
 
 def _cancel_rest(loop: SimLoop) -> None:

@@ -23,6 +23,7 @@ from ring.messages import Request
 from ring.placement import first_layout
 from tests.sim.disk import SimDisk
 from tests.sim.failure import in_words
+from tests.sim.garbage import collected_afterwards
 from tests.sim.gateways import Gateways
 from tests.sim.history import History, current
 from tests.sim.host import SimClock
@@ -217,6 +218,11 @@ class World:
 
 def run_seed(seed: int, options: Options | None = None, *, echo: bool = False) -> Outcome:
     """Simulate one seed; never raises: whatever goes wrong is a violation."""
+    with collected_afterwards():
+        return _run_seed(seed, options, echo=echo)
+
+
+def _run_seed(seed: int, options: Options | None, *, echo: bool) -> Outcome:
     worlds: list[World] = []
 
     async def main() -> float:
