@@ -1,7 +1,8 @@
 """One line of log per request that was refused or failed, and no flood of them.
 
 Clients cause these lines, so their number per sweep is bounded; what is beyond is counted and said
-in one line.  Absent blobs and failed conditions are answers, not faults: they are counted only.
+in one line.  Absent blobs and failed conditions are answers, not faults, and whoever polls for
+readiness wants the answer and not a line each time: these are counted only.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import structlog
 from gateway.http.request import STATUS_BROKEN_OFF, Request
 
 _QUIET: Final = frozenset(("not_found", "precondition_failed", "range_not_satisfiable"))
+_QUIET_ROUTES: Final = frozenset(("readyz",))
 _FIRST_SERVER_ERROR: Final = 500
 
 
@@ -27,7 +29,7 @@ class FaultLog:
 
     def refused(self, request: Request, *, code: str, detail: str, peer: str) -> None:
         """A request was answered with an error, or its answer broken off."""
-        if code in _QUIET or not self._has_room():
+        if code in _QUIET or request.route in _QUIET_ROUTES or not self._has_room():
             return
         status = request.status
         ours = status == STATUS_BROKEN_OFF or status >= _FIRST_SERVER_ERROR

@@ -118,6 +118,8 @@ async def test_what_is_no_fault_is_not_logged(logged: Logged) -> None:
         await ask(door, "GET", PATH)
         await ask(door, "DELETE", PATH)
         await ask(door, "GET", PATH)
+        door.views.reason = "starting"
+        await ask(door, "GET", "/readyz")
 
     assert not logged
 
