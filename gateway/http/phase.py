@@ -30,15 +30,16 @@ class Watch:
 
     In BODY and ANSWER a client may pause, but over every grace that was spent waiting for it, it
     must move the minimum rate; the time in which the store was waited for does not count.  In every
-    other phase the limit is on standing still.
+    other phase the limit is on standing still.  A sweep that comes late, because this process had
+    no time, is nobody's fault: it counts as two at most.
     """
 
-    __slots__ = ("_bytes", "_pace", "_seen_s", "_since_s", "_step", "_waited_s")
+    __slots__ = ("_bytes", "_pace", "_seen_s", "_step", "_still_s", "_waited_s")
 
     def __init__(self, now_s: float) -> None:
         self._seen_s = now_s
-        self._since_s = now_s
         self._step = -1
+        self._still_s = 0.0
         self._pace: tuple[Phase, int] | None = None
         self._waited_s = 0.0
         self._bytes = 0
@@ -58,13 +59,15 @@ class Watch:
         `step` changes whenever the phase does, `request` with every request; `moved_bytes` counts
         what the client sent of this body or took of this answer.
         """
-        elapsed_s, self._seen_s = now_s - self._seen_s, now_s
+        elapsed_s = min(now_s - self._seen_s, 2 * config.sweep_s)
+        self._seen_s = now_s
         if phase is Phase.BODY or phase is Phase.ANSWER:
             return self._is_slow(config, elapsed_s, (phase, request), moved_bytes)
         if step != self._step:
-            self._step, self._since_s = step, now_s
+            self._step, self._still_s = step, 0.0
             return False
-        return now_s - self._since_s >= _LIMITS[phase](config)
+        self._still_s += elapsed_s
+        return self._still_s >= _LIMITS[phase](config)
 
     def _is_slow(
         self, config: HttpConfig, elapsed_s: float, pace: tuple[Phase, int], moved_bytes: int

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.http.fault_log import FaultLog
 from ring.digest import Digest
 from ring.errors import Unavailable
-from tests.gateway.http.doors import PATIENT, Door, running_door, until
+from tests.gateway.http.doors import PATIENT, Door, running_door
 from tests.gateway.http.wire import Reply, request
 
 DATA = b"operators"
@@ -130,11 +131,22 @@ async def test_clients_cannot_flood_the_log(logged: Logged) -> None:
             await ask(door, "GET", "/nothing")
         assert len(logged) == 5
 
-    async with running_door(config=replace(PATIENT, fault_lines_max=5)) as door:
-        logged.clear()
-        for _ in range(50):
-            await ask(door, "GET", "/nothing")
-        await until(lambda: any("not logged" in line["event"] for line in logged))
+
+def test_what_was_not_logged_is_counted_in_one_line_per_sweep(logged: Logged) -> None:
+    faults = FaultLog(lines_max=2)
+    for _ in range(7):
+        faults.noticed("a client stopped reading")
+    faults.sweep()
+    faults.sweep()
+    faults.noticed("a client stopped reading")
+
+    events = [line["event"] for line in logged]
+    assert events == [
+        *["a client stopped reading"] * 2,
+        "refused requests not logged",
+        "a client stopped reading",
+    ]
+    assert logged[2]["count"] == 5
 
 
 async def test_what_a_client_sends_reaches_the_log_only_escaped(logged: Logged) -> None:

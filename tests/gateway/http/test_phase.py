@@ -118,3 +118,15 @@ def test_every_request_has_a_patience_of_its_own() -> None:
     sweeps = Sweeps()
     for request in range(20):
         assert sweeps.overdue_after_s(Phase.BODY, for_s=9, request=request) is None
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_a_process_that_had_no_time_blames_nobody(phase: Phase) -> None:
+    watch = Watch(0.0)
+
+    overdue = [
+        watch.is_overdue(CONFIG, now_s, phase, step=1, request=1, moved_bytes=0)
+        for now_s in (1.0, 1_000_000.0)
+    ]
+
+    assert overdue == [False, phase is Phase.LINGER]
