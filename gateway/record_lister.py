@@ -122,7 +122,7 @@ def _check_cover(
     live: LiveLayouts, start: RecordKey | None, last: RecordKey | None, nodes: list[NodeId]
 ) -> None:
     """Raise Unavailable unless a cover of every partition that the page spans has answered."""
-    if len(nodes) == len(live.members):
+    if all(placement.is_cover(nodes) for placement in live.distinct_placements()):
         return
     for partition in _partitions(start, last):
         if not live.partition_placement(partition).is_cover(nodes):

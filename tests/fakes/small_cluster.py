@@ -14,13 +14,15 @@ from functools import lru_cache
 from gateway.calls import CallSettings
 from gateway.coordinator import Coordinator
 from node.local_store import LocalRecordStore
+from node.marker import Marker, NodeFiles
 from node.memory_disk import MemoryDisk
 from node.memory_store import MemoryRecordStore
 from node.service import NodeService
-from ring.digest import Digest
-from ring.layout import Layout, Member
-from ring.life import NodeId
+from ring.digest import Buffer, Digest
+from ring.layout import Layout, LiveLayouts, Member
+from ring.life import Life, NodeId
 from ring.limits import GIB, LIST_ENTRIES_MAX
+from ring.messages import Answer, Request
 from ring.placement import first_layout
 from ring.quorum import Placement
 from ring.record import RecordKey, RecordKind, RecordState
@@ -117,6 +119,21 @@ class SmallNode:
             while self.state != state:
                 await asyncio.sleep(0.01)
 
+    async def marker(self) -> Marker | None:
+        """What is on disk of itself."""
+        return await self._files().marker(self.layout.cluster_id, self.node)
+
+    async def remembers(self, other: NodeId) -> Life | None:
+        """What is on disk of another node."""
+        return dict(await self._files().peers()).get(other)
+
+    async def stored_layouts(self) -> tuple[Layout, ...]:
+        """What is on disk of layouts."""
+        return await self._files().layouts()
+
+    def _files(self) -> NodeFiles:
+        return NodeFiles(self.disk, NumberedRandomness())
+
     def state_of(self, digest: Digest) -> RecordState:
         """What the store knows of a record."""
         found = self.store.stat_now([RecordKey(digest)])
@@ -146,6 +163,12 @@ def small_layout(count: int, replicas: int) -> Layout:
     return first_layout(members, replicas, "small cluster")
 
 
+@lru_cache
+def live_layouts(layout: Layout) -> LiveLayouts:
+    """One for all gateways of a test: each would compute 4,096 placements anew."""
+    return LiveLayouts((layout,))
+
+
 class SmallCluster:
     """Nodes by name, and the gateways that were made."""
 
@@ -162,8 +185,21 @@ class SmallCluster:
     ) -> Coordinator:
         """One more gateway, which knows nothing yet."""
         gateway = Coordinator(DirectTransport(self.network, name), self.layout, settings)
+        gateway.cluster.live = live_layouts(self.layout)
         self._gateways.append(gateway)
         return gateway
+
+    async def ask(
+        self,
+        node: SmallNode,
+        request: Request,
+        payload: Buffer | None = None,
+        *,
+        epochs: tuple[int, ...] = (1,),
+    ) -> Answer:
+        """Ask a node as a gateway would that knows nothing."""
+        transport = DirectTransport(self.network, "somebody")
+        return await transport.call(node.node, request, payload, epochs=epochs, timeout_s=5)
 
     def placement(self, digest: Digest) -> Placement:
         """Where the first layout has a digest."""

@@ -8,11 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.calls import CallSettings
 from ring.digest import Digest
 from ring.errors import Busy, HoldfastError, Internal, NotFound, StorageFault, Unavailable
 from ring.life import Life, NodeId
-from ring.limits import CHUNK_BYTES, KIB
 from ring.listing import PageReply
 from ring.messages import (
     Answer,
@@ -289,145 +287,6 @@ async def test_a_copy_on_a_spare_is_found_when_its_owner_is_away() -> None:
         cluster.network.faults.down = {owners[2].node, spares[1].node}
         with pytest.raises(Unavailable):
             await gateway.get(DIGEST)
-
-
-# --- slow nodes -----------------------------------------------------------------------------------
-
-
-@in_virtual_time
-async def test_a_slow_node_is_not_waited_for_while_the_budget_lasts() -> None:
-    async with small_cluster() as cluster:
-        gateway, loop = cluster.gateway(), asyncio.get_running_loop()
-        await cluster.store()
-        cluster.network.faults.delay_s[cluster.owners(DIGEST)[0].node] = 1.0
-        for _ in TURNS:
-            before = loop.time()
-            await gateway.get(DIGEST)
-            assert loop.time() - before < 0.2
-
-
-@in_virtual_time
-async def test_without_budget_a_slow_node_is_waited_for_and_nobody_else_asked() -> None:
-    async with small_cluster() as cluster:
-        gateway = cluster.gateway()
-        await cluster.store()
-        while gateway.cluster.hedges.spend():
-            pass
-        for node in cluster.nodes:
-            cluster.network.faults.delay_s[node] = 0.3
-        before = len(cluster.network.asked)
-        assert await gateway.get(DIGEST) == BLOB
-
-        assert len(cluster.network.asked) - before <= 4  # the short way, and the plan after news
-
-
-@in_virtual_time
-async def test_a_node_that_fails_again_and_again_is_asked_last_until_it_does_its_work() -> None:
-    async with small_cluster() as cluster:
-        gateway, bad = cluster.gateway(), cluster.owners(DIGEST)[0].node
-        await cluster.store()
-        cluster.network.faults.down.add(bad)
-        for _ in range(10):
-            await gateway.get(DIGEST)
-        before = cluster.network.count(GetRecord, bad) + cluster.network.count(StatRecords, bad)
-        for _ in range(10):
-            await gateway.get(DIGEST)
-        assert before == (
-            cluster.network.count(GetRecord, bad) + cluster.network.count(StatRecords, bad)
-        )
-
-        cluster.network.faults.down.clear()
-        await gateway.put(DIGEST, BLOB)
-        await gateway.delete(DIGEST)
-        await gateway.put(DIGEST, BLOB)
-        await cluster.calm()
-        for _ in range(10):
-            await gateway.get(DIGEST)
-        assert cluster.network.count(GetRecord, bad) > 0
-
-
-@in_virtual_time
-async def test_a_receiver_is_asked_last() -> None:
-    async with small_cluster() as cluster:
-        gateway, receiver = cluster.gateway(), cluster.owners(DIGEST)[0].node
-        await cluster.store()
-        cluster.network.faults.rewrite[receiver] = receivers_answer
-        for _ in range(12):
-            await gateway.get(DIGEST)
-        before = cluster.network.count(GetRecord, receiver)
-        for _ in range(12):
-            await gateway.get(DIGEST)
-
-        assert cluster.network.count(GetRecord, receiver) == before
-
-
-@pytest.mark.parametrize("turns", [0, 1, 5])
-@in_virtual_time
-async def test_a_get_whose_client_goes_away_leaves_nothing_behind(turns: int) -> None:
-    async with small_cluster() as cluster:
-        gateway = cluster.gateway()
-        await cluster.store()
-        cluster.network.faults.frozen |= set(cluster.nodes)
-        get = asyncio.ensure_future(gateway.get(DIGEST))
-        for _ in range(turns):
-            await asyncio.sleep(0.02)
-        get.cancel()
-        await asyncio.gather(get, return_exceptions=True)
-        assert get.cancelled()
-        await asyncio.sleep(CallSettings().read_timeout_s + 0.1)
-
-        assert cluster.network.under_way == 0
-
-
-# --- values that are too long for the short way ---------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [64 * KIB, 64 * KIB + 1, CHUNK_BYTES])
-@in_virtual_time
-async def test_long_values_come_by_the_bulk_way(size: int) -> None:
-    async with small_cluster() as cluster:
-        gateway, data = cluster.gateway(), bytes(size)
-        digest = await cluster.store(data)
-        for _ in TURNS:
-            assert await gateway.get(digest) == data
-
-        bulk = [asked for asked in cluster.network.calls_of(GetRecord) if asked.bulk]
-        assert len(bulk) == (0 if size <= 64 * KIB else len(TURNS))
-
-
-@pytest.mark.parametrize(
-    "trouble", [_down, _frozen, _slow, _receiver], ids=lambda trouble: trouble.__name__
-)
-@in_virtual_time
-async def test_a_long_value_comes_from_another_node_when_one_is_bad(trouble: Trouble) -> None:
-    async with small_cluster() as cluster:
-        gateway, data = cluster.gateway(), bytes(64 * KIB + 1)
-        digest = await cluster.store(data)
-        trouble(cluster, cluster.owners(digest)[0])
-        for _ in TURNS:
-            assert await gateway.get(digest) == data
-        await cluster.calm()
-
-
-@in_virtual_time
-async def test_a_bad_long_copy_is_reported_and_another_served() -> None:
-    async with small_cluster() as cluster:
-        gateway, data = cluster.gateway(), bytes(64 * KIB + 1)
-        digest = await cluster.store(data)
-        for number, node in enumerate(cluster.owners(digest)):
-            node.rot(digest)
-            for _ in TURNS:
-                if number < 2:
-                    assert await gateway.get(digest) == data
-                    continue
-                with pytest.raises(Unavailable):
-                    await gateway.get(digest)
-                await cluster.calm()
-            await cluster.calm()
-            assert gateway.records.reader.bad_copies_total == number + 1
-
-
-# --- layouts and bugs in between ------------------------------------------------------------------
 
 
 @in_virtual_time

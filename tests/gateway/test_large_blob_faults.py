@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from random import Random
 
 import pytest
 
 from gateway.calls import CallSettings
 from gateway.coordinator import Coordinator
-from ring.digest import Buffer, Digest
+from ring.digest import Digest
 from ring.errors import Busy, Corrupt, DiskFull, HoldfastError, NotFound, Unavailable
 from ring.life import NodeId
 from ring.limits import CHUNK_BYTES
 from ring.messages import ConfirmChunks, GetRecord, PutRecord, Request, VerifyRecord
 from ring.recipe import Recipe
 from ring.record import RecordKey, RecordKind
-from tests.fakes.small_cluster import SmallCluster, SmallNode, small_cluster
+from tests.fakes.large_blobs import assert_calm, free_in, permits_of, pieces
+from tests.fakes.small_cluster import SmallNode, small_cluster
 from tests.fakes.virtual_time import in_virtual_time
 
 DATA = Random(2).randbytes(2 * CHUNK_BYTES + 7)
@@ -26,11 +26,6 @@ CHUNKS = [
     Digest.of(DATA[start : start + CHUNK_BYTES]) for start in range(0, len(DATA), CHUNK_BYTES)
 ]
 OTHER = DATA[:CHUNK_BYTES] + b"other"
-
-
-async def pieces(data: bytes = DATA) -> AsyncIterator[Buffer]:
-    for start in range(0, len(data), CHUNK_BYTES):
-        yield data[start : start + CHUNK_BYTES]
 
 
 async def put(gateway: Coordinator, data: bytes = DATA, *, promised: bool = True) -> bool:
@@ -52,16 +47,6 @@ async def read_until_it_ends(
     finally:
         await reader.close()
     return received, None
-
-
-async def assert_calm(cluster: SmallCluster, gateway: Coordinator) -> None:
-    await cluster.calm()
-    await asyncio.sleep(0.1)
-    for permits in (gateway._upload_permits, gateway._download_permits):  # noqa: SLF001 - leaks
-        for _ in range(CallSettings().chunks_in_flight_max):
-            assert permits.try_acquire()
-        for _ in range(CallSettings().chunks_in_flight_max):
-            permits.release()
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -312,12 +297,7 @@ async def test_an_upload_past_a_frozen_node_keeps_memory_until_its_deadline_only
         gateway = cluster.gateway()
         cluster.network.faults.frozen.add(next(iter(cluster.nodes)))
         assert await put(gateway)
-        free = 0
-        while gateway._upload_permits.try_acquire():  # noqa: SLF001 - what must not leak
-            free += 1
-        for _ in range(free):
-            gateway._upload_permits.release()  # noqa: SLF001 - what must not leak
-        assert free == CallSettings().chunks_in_flight_max - 3
+        assert free_in(permits_of(gateway)[0]) == CallSettings().chunks_in_flight_max - 3
         await assert_calm(cluster, gateway)
 
 

@@ -11,7 +11,6 @@ from itertools import combinations
 import pytest
 
 from gateway.coordinator import Coordinator
-from node.marker import NodeFiles
 from ring.codec import pack
 from ring.control import TeachLayouts, pack_layout
 from ring.digest import Digest
@@ -23,7 +22,6 @@ from ring.listing import ListRecords
 from ring.messages import GetRecord, PutRecord, Request, StatRecords
 from ring.quorum import Placement
 from tests.fakes.direct_transport import DirectTransport, Refuse
-from tests.fakes.numbered_randomness import NumberedRandomness
 from tests.fakes.small_cluster import BLOB, DIGEST, KEY, SmallCluster, next_layout, small_cluster
 from tests.fakes.virtual_time import in_virtual_time
 
@@ -112,8 +110,7 @@ async def test_one_node_that_knows_newer_layouts_is_enough(operation: Operation)
         assert gateway.cluster.live.epochs == (2,)
         for node in cluster.nodes.values():
             if node.service.layouts.live.epochs == (2,):
-                stored = await NodeFiles(node.disk, NumberedRandomness()).layouts()
-                assert stored == (newer,)
+                assert await node.stored_layouts() == (newer,)
 
 
 @operations

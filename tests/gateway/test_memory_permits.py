@@ -8,17 +8,8 @@ import pytest
 
 from gateway.memory_permits import MemoryPermits
 from ring.errors import Busy
+from tests.fakes.large_blobs import free_in
 from tests.fakes.virtual_time import in_virtual_time
-
-
-async def free_in(permits: MemoryPermits) -> int:
-    """How many can be taken now; they are given back."""
-    taken = 0
-    while permits.try_acquire():
-        taken += 1
-    for _ in range(taken):
-        permits.release()
-    return taken
 
 
 @in_virtual_time
@@ -32,7 +23,7 @@ async def test_no_more_are_given_than_there_are() -> None:
 
     permits.release()
     permits.release()
-    assert await free_in(permits) == 2
+    assert free_in(permits) == 2
 
 
 @in_virtual_time
@@ -56,7 +47,7 @@ async def test_who_waits_is_served_in_order_and_before_who_comes_later() -> None
 
     assert order == [0, 1, 2]
     permits.release()
-    assert await free_in(permits) == 1
+    assert free_in(permits) == 1
 
 
 @in_virtual_time
@@ -72,7 +63,7 @@ async def test_who_gives_up_leaves_its_place() -> None:
     await second
 
     permits.release()
-    assert await free_in(permits) == 1
+    assert free_in(permits) == 1
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2])
@@ -90,7 +81,7 @@ async def test_a_permit_given_to_who_is_giving_up_is_not_lost(turns: int) -> Non
     if not waiter.cancelled():
         permits.release()
 
-    assert await free_in(permits) == 1
+    assert free_in(permits) == 1
 
 
 @in_virtual_time
@@ -105,4 +96,4 @@ async def test_a_permit_given_in_the_moment_of_the_timeout_is_not_lost() -> None
         permits.release()
     await asyncio.sleep(1)
 
-    assert await free_in(permits) == 1
+    assert free_in(permits) == 1

@@ -241,7 +241,7 @@ async def test_a_node_votes_on_the_partitions_that_it_compared_and_on_no_other()
         for each in cluster.nodes.values():
             await each.end()
         files = NodeFiles(node.disk, NumberedRandomness())
-        marker = await files.marker(node.layout.cluster_id, N1)
+        marker = await node.marker()
         assert marker is not None
         own, other = DIGEST, LARGE
         assert own.partition != other.partition
