@@ -4,8 +4,9 @@ Rules:
 1.  A path is compared segment by segment after strict decoding (target.py), so nothing but the
     path of a route is that route.
 2.  No route: 404.  A route without the method: 405 with `Allow`.  A digest that is none: 400.
-3.  The common case - a blob's path in its plain spelling - is found without decoding, since a
-    digest's wire form has nothing in it that could be encoded or decoded.
+3.  The common cases take a short way to the same answer: a blob's path in its plain spelling, since
+    a digest's wire form has nothing in it that could be encoded or decoded, and a target without a
+    digest that was understood before.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ring.errors import InvalidDigest, MethodNotAllowed, NoSuchRoute
 
 _BLOB_PREFIX: Final = "/v1/blobs/"
 _DIGEST: Final = "{digest}"
+_UNDERSTOOD_MAX: Final = 256
 
 Methods = Mapping[str, Route]
 
@@ -37,6 +39,7 @@ class Router:
             else:
                 self._fixed[(*above, last)] = methods
         self._blob = routes[_BLOB_PREFIX + _DIGEST]
+        self._understood: dict[tuple[str, str], tuple[Route, None, Mapping[str, str]]] = {}
 
     def find(
         self, method: str, target: str, host: str
@@ -52,7 +55,8 @@ class Router:
                     return route, Digest.parse(target[len(_BLOB_PREFIX) :]), NO_PARAMETERS
                 except InvalidDigest:
                     pass  # encoded, with a query, or wrong: the long way says which
-        return self._find(method, target, host)
+        known = self._understood.get((method, target))
+        return self._find(method, target, host) if known is None else known
 
     def _find(
         self, method: str, target: str, host: str
@@ -69,5 +73,11 @@ class Router:
         if route is None:
             allow = ", ".join(sorted(methods))
             raise MethodNotAllowed(f"{method} is not among {allow}", allow=allow)
-        digest = None if text is None else Digest.parse(text)
-        return route, digest, parsed.parameter(route.parameters)
+        parameters = parsed.parameter(route.parameters)
+        if text is not None:
+            return route, Digest.parse(text), parameters
+        if target.startswith("/") and "after" not in parameters:  # the others would fill it
+            if len(self._understood) >= _UNDERSTOOD_MAX:
+                self._understood.clear()
+            self._understood[method, target] = (route, None, parameters)
+        return route, None, parameters
