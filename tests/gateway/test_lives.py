@@ -10,10 +10,10 @@ import pytest
 from gateway.coordinator import Coordinator
 from ring.control import GetStatus
 from ring.digest import Digest
-from ring.errors import Unavailable
+from ring.errors import NotFound, Unavailable
 from ring.life import NO_PROCESS, Knowledge, Life, NodeId
 from ring.limits import CHUNK_BYTES
-from ring.messages import Answer, ConfirmChunks, PutRecord, Request
+from ring.messages import Answer, ConfirmChunks, GetRecord, PutRecord, Request, StatRecords
 from ring.record import RecordKind
 from tests.fakes.direct_transport import Rewrite, receivers_answer
 from tests.fakes.small_cluster import BLOB, DIGEST, KEY, SmallCluster, small_cluster
@@ -210,6 +210,56 @@ async def test_a_tombstone_of_a_node_that_lives_wins_over_a_copy_of_one_that_doe
         cluster.network.faults.rewrite[second.node] = telling(first.node, Life(1, 6, 1))
 
         assert not await cluster.gateway().contains(DIGEST)
+
+
+@pytest.mark.parametrize("told_by", ["state", "bytes", "another operation"])
+@pytest.mark.parametrize("delivers", ["the life that is over", "the other one"])
+@in_virtual_time
+async def test_the_short_way_of_a_get_does_not_count_a_life_that_is_over(
+    told_by: str, delivers: str
+) -> None:
+    async with small_cluster() as cluster:
+        over, second, third = cluster.owners(DIGEST)  # asked in this order, whoever comes first
+        if delivers == "the other one":
+            over, second = second, over
+        await cluster.store(on=[over, second])
+        await third.store.bury(KEY, 1)  # acked by the third and by what `over` was later
+        for turn in range(3):
+            gateway = cluster.gateway(f"{told_by} {turn}")
+            for _ in range(turn):
+                gateway.cluster.ranked(cluster.placement(DIGEST).owners)
+            news = News(over.node, StatRecords if told_by == "state" else GetRecord)
+            cluster.network.faults.rewrite = {over.node: _old_and_silent, second.node: news}
+            if told_by == "another operation":
+                gateway.cluster.knowledge.learn(over.node, LATER)
+                news.was_told = True
+            try:
+                await gateway.get(DIGEST)
+            except NotFound:
+                continue
+            assert not news.was_told  # without it, which only `second` has, nobody could know
+
+
+LATER = Life(1, 6, 1)
+
+
+def _old_and_silent(request: Request, answer: Answer) -> Answer:
+    return replace(answer, life=OLD, peers=None)
+
+
+class News:
+    """A rewrite: the node tells once of a later life, in the first answer of that kind."""
+
+    def __init__(self, node: NodeId, kind: type[Request]) -> None:
+        self.was_told = False
+        self._node = node
+        self._kind = kind
+
+    def __call__(self, request: Request, answer: Answer) -> Answer:
+        if self.was_told or not isinstance(request, self._kind):
+            return replace(answer, peers=None)
+        self.was_told = True
+        return replace(answer, peers=((self._node, LATER),))
 
 
 @in_virtual_time

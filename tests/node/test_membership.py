@@ -9,6 +9,7 @@ import pytest
 
 from node.marker import MARKER_PATH
 from ring.control import Introduce, IntroducedReply
+from ring.digest import Buffer
 from ring.errors import (
     Corrupt,
     DiskFull,
@@ -226,8 +227,20 @@ async def test_a_life_that_could_not_be_stored_is_not_admitted_to() -> None:
 @pytest.mark.parametrize("rival", [Life(3, 1, 6), Life(3, 2, 6)])
 @in_virtual_time
 async def test_of_two_lives_that_introduce_themselves_at_once_one_is_fenced(rival: Life) -> None:
+    class SlowDisk(FaultyDisk):
+        """Others get their turn while something is being stored."""
+
+        async def publish(self, temporary: str, path: str, data: Buffer) -> None:
+            await asyncio.sleep(0.01)
+            await super().publish(temporary, path, data)
+
     async with small_cluster() as cluster:
-        membership = cluster.nodes[N0].service.membership
+        node = cluster.nodes[N0]
+        await node.end()
+        node.disk = SlowDisk(node.disk)
+        await node.start()
+        await node.until("voter")
+        membership = node.service.membership
         outcomes = await asyncio.gather(
             *(
                 membership.introduced(Introduce(N1, life, blank=False, receiver=False))
