@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
 
 from gateway.hashing import Hashing
-from gateway.memory_permits import MemoryPermits
+from gateway.memory_permits import Lease, MemoryPermits
 from gateway.records import Records
 from ring.digest import Buffer, Digest
 from ring.errors import Corrupt
@@ -25,22 +24,32 @@ from ring.seams import BlobStat
 
 
 class SmallBlobReader:
-    """Bytes [start, stop) of a verified value."""
+    """Bytes [start, stop) of a verified value; `lease` stands for its memory."""
 
-    def __init__(self, stat: BlobStat, value: Buffer, start: int, stop: int) -> None:
+    def __init__(
+        self, stat: BlobStat, value: Buffer, span: tuple[int, int], lease: Lease
+    ) -> None:
         self.stat = stat
-        self._value = value
-        self._start, self._stop = start, stop
+        start, stop = span
+        self._pieces: list[Buffer] = [value]
+        if span != (0, len(value)):
+            self._pieces = [memoryview(value)[start:stop]] if start < stop else []
+        self._lease = lease
 
-    async def __aiter__(self) -> AsyncIterator[Buffer]:
+    def __aiter__(self) -> SmallBlobReader:
         """See BlobReader."""
-        if self._start == 0 and self._stop == len(self._value):
-            yield self._value
-        elif self._start < self._stop:
-            yield memoryview(self._value)[self._start : self._stop]
+        return self
+
+    async def __anext__(self) -> Buffer:
+        """All there is, once."""
+        if not self._pieces:
+            raise StopAsyncIteration
+        return self._pieces.pop()
 
     async def close(self) -> None:
         """See BlobReader."""
+        self._pieces.clear()
+        self._lease.give_back()
 
 
 class LargeBlobReader:
@@ -118,11 +127,14 @@ class LargeBlobReader:
             self._permits.release()
 
     async def _fetch_ahead(self) -> None:
-        """Start fetches up to the read-ahead; the first waits for memory, others only use spare."""
+        """Start fetches up to the read-ahead; the first waits for memory, others only use spare.
+
+        So slow clients keep what is read ahead for them, and not what others need to begin.
+        """
         while self._following <= self._last and len(self._fetches) < self._ahead:
             if not self._fetches:
                 await self._permits.acquire()
-            elif not self._permits.try_acquire():
+            elif not self._permits.try_spare():
                 break
             fetch = self._fetch(self._following)
             self._fetches.append(asyncio.get_running_loop().create_task(fetch))

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from gateway.blob_reader import LargeBlobReader, SmallBlobReader
 from gateway.calls import CallSettings
 from gateway.hashing import Hashing
-from gateway.memory_permits import MemoryPermits
+from gateway.memory_permits import Lease, MemoryPermits
 from gateway.records import Found, Records
 from gateway.upload import Upload, confirm_chunks
 from ring.digest import Algorithm, Buffer, Digest
@@ -88,12 +88,26 @@ class Chunked:
     async def get(self, digest: Digest) -> bytes:
         """See BlobStore."""
         reader = await self.open(digest)
-        pieces = [bytes(piece) async for piece in reader]
+        try:
+            pieces = [bytes(piece) async for piece in reader]
+        finally:
+            await reader.close()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def open(self, digest: Digest, start: int = 0, stop: int | None = None) -> BlobReader:
-        """See BlobStore."""
-        found = await self._records.read(digest)
+        """See BlobStore.  A value that is no small one is held under a permit until the close."""
+        lease = Lease(self._download_permits)
+        try:
+            found = await self._records.read(digest, lease.take)
+            reader = self._opened(digest, found, start, stop, lease)
+        except BaseException:
+            lease.give_back()
+            raise
+        return reader
+
+    def _opened(
+        self, digest: Digest, found: Found, start: int, stop: int | None, lease: Lease
+    ) -> BlobReader:
         assert found.value is not None
         recipe = self._recipe(digest, found)
         size_bytes = len(found.value) if recipe is None else recipe.size_bytes
@@ -105,7 +119,8 @@ class Chunked:
         end = size_bytes if stop is None else max(start, min(stop, size_bytes))
         stat = BlobStat(size_bytes, generation_of(found.state.root), found.confirmed)
         if recipe is None:
-            return SmallBlobReader(stat, found.value, start, end)
+            return SmallBlobReader(stat, found.value, (start, end), lease)
+        lease.give_back()
         return LargeBlobReader(
             blob=digest,
             stat=stat,

@@ -13,7 +13,7 @@ class MemoryPermits:
 
     def __init__(self, count: int, patience_s: float) -> None:
         assert count > 0
-        self._free = count
+        self._count = self._free = count
         self._patience_s = patience_s
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -23,6 +23,10 @@ class MemoryPermits:
             return False
         self._free -= 1
         return True
+
+    def try_spare(self) -> bool:
+        """Take a permit if more than half of them are free: for what can be done without."""
+        return 2 * self._free > self._count and self.try_acquire()
 
     async def acquire(self) -> None:
         """Take a permit; raises Busy when none becomes free in time."""
@@ -53,3 +57,23 @@ class MemoryPermits:
             self.release()  # it was given to us while we gave up
         elif turn in self._waiting:
             self._waiting.remove(turn)
+
+
+class Lease:
+    """At most one permit, for as long as its holder keeps what it stands for."""
+
+    def __init__(self, permits: MemoryPermits) -> None:
+        self._permits = permits
+        self._is_held = False
+
+    async def take(self) -> None:
+        """Hold a permit from now on; raises Busy when none becomes free in time."""
+        if not self._is_held:
+            await self._permits.acquire()
+            self._is_held = True
+
+    def give_back(self) -> None:
+        """Idempotent."""
+        if self._is_held:
+            self._is_held = False
+            self._permits.release()

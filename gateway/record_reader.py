@@ -21,7 +21,7 @@ from gateway.calls import CallSettings
 from gateway.cluster import Cluster
 from gateway.fanout import Fanout, Outcome, Stragglers
 from gateway.hashing import Hashing
-from gateway.records import Found
+from gateway.records import Found, WhenLong, whatever
 from gateway.short_read import Patience, ShortRead
 from gateway.state_questions import StateQuestions
 from ring.digest import Buffer, Digest
@@ -194,17 +194,17 @@ class RecordReader:
         self._patience = Patience(settings.hedge_floor_s)
         self.bad_copies_total = 0
 
-    async def read(self, digest: Digest) -> Found:
+    async def read(self, digest: Digest, when_long: WhenLong = whatever) -> Found:
         """See Records."""
         try:
-            return await self._read(digest, wants_bytes=True)
+            return await self._read(digest, when_long)
         except WrongEpoch:
             pass  # what it taught is in force by now
-        return await self.cluster.under_layouts(lambda: self._read(digest, wants_bytes=True))
+        return await self.cluster.under_layouts(lambda: self._read(digest, when_long))
 
     async def head(self, digest: Digest) -> Found:
         """See Records."""
-        return await self.cluster.under_layouts(lambda: self._read(digest, wants_bytes=False))
+        return await self.cluster.under_layouts(lambda: self._look(digest))
 
     async def read_chunk(self, chunk: Digest) -> Buffer:
         """See Records."""
@@ -229,50 +229,52 @@ class RecordReader:
         self._reports.adopt(report)
         return False
 
-    async def _read(self, digest: Digest, *, wants_bytes: bool) -> Found:
+    async def _look(self, digest: Digest) -> Found:
+        cluster, live = self.cluster, self.cluster.live
+        owners = cluster.ranked(live.placement(digest).owners)
+        cluster.hedges.earn()
+        return await Read(self, digest, live, owners, wants_bytes=False).run()
+
+    async def _read(self, digest: Digest, when_long: WhenLong) -> Found:
+        """Long values come over the bulk connections, from whichever node has a good copy."""
+        owners = self.cluster.ranked(self.cluster.live.placement(digest).owners)
+        self.cluster.hedges.earn()
+        found = await self._find(digest, owners)
+        if found.value is not None:
+            return found
+        await when_long()
+        return replace(found, value=await self._fetch(digest, found.state.kind, owners))
+
+    async def _find(self, digest: Digest, owners: Sequence[NodeId]) -> Found:
+        """The value is None when it is too long for the connection of small questions."""
         cluster, live = self.cluster, self.cluster.live
         placement = live.placement(digest)
-        owners = cluster.ranked(placement.owners)
-        cluster.hedges.earn()
         slow: Sequence[NodeId] = ()
-        if wants_bytes and len(placement.groups) == 1:
+        if len(placement.groups) == 1:
             first = owners[: placement.groups[0].write_quorum]
             key, timeout_s = RecordKey(digest), self.settings.read_timeout_s
             short = ShortRead(
                 cluster, self._questions, key, first, live=live, timeout_s=timeout_s
             )
-            found = await self._usual(digest, owners, await short.run(self._patience))
+            found = await self._usual(digest, await short.run(self._patience))
             if found is not None:
                 return found
             slow = short.slow()
         try:
-            read = Read(self, digest, live, owners, wants_bytes=wants_bytes, slow=slow)
-            return await read.run()
+            return await Read(self, digest, live, owners, wants_bytes=True, slow=slow).run()
         except TooLongHere:
-            found = await Read(self, digest, live, owners, wants_bytes=False).run()
-            return await self._with_value(digest, owners, found)
+            return await Read(self, digest, live, owners, wants_bytes=False).run()
 
-    async def _usual(
-        self, digest: Digest, owners: Sequence[NodeId], answer: Answer | None
-    ) -> Found | None:
+    async def _usual(self, digest: Digest, answer: Answer | None) -> Found | None:
         """What the short way found; None when the plan has to look closer."""
         if answer is None:
             return None
         state = state_of(answer)
         if answer.payload is None:
-            return await self._with_value(digest, owners, Found(state, None, confirmed=True))
+            return Found(state, None, confirmed=True)
         if not await self.hashing.matches(digest, state.kind, answer.payload):
             return None
         return Found(state, answer.payload, confirmed=True)
-
-    async def _with_value(
-        self, digest: Digest, owners: Sequence[NodeId], found: Found
-    ) -> Found:
-        """Long values come over the bulk connections, from whichever node has a good copy."""
-        if found.value is not None:
-            return found
-        value = await self._fetch(digest, found.state.kind, owners)
-        return replace(found, value=value)
 
     async def _fetch(
         self, digest: Digest, kind: RecordKind, owners: Sequence[NodeId] | None = None

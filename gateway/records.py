@@ -5,7 +5,7 @@ Two implementations: one node's store (`LocalRecords`) and a quorum of nodes (`R
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,9 +13,16 @@ from gateway.hashing import Hashing
 from ring.admission import next_generation
 from ring.digest import Buffer, Digest
 from ring.errors import Corrupt, NotFound, Unavailable
-from ring.limits import GENERATION_MAX
+from ring.limits import GENERATION_MAX, PAYLOAD_SMALL_BYTES_MAX
+from ring.recipe import recipe_bytes
 from ring.record import RecordEntry, RecordKey, RecordKind, RecordState, generation_of, live
 from ring.seams import RecordStore
+
+WhenLong = Callable[[], Awaitable[None]]
+
+
+async def whatever() -> None:
+    """Long values are no matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +66,12 @@ class Records(Protocol):
     async def confirm(self, claimant: Digest, chunks: Sequence[Digest]) -> list[Digest]:
         """Claim chunks durably; those that are not there (or are condemned), in order."""
 
-    async def read(self, digest: Digest) -> Found:
-        """A live record with its value."""
+    async def read(self, digest: Digest, when_long: WhenLong = whatever) -> Found:
+        """A live record with its value.
+
+        when_long: awaited before a value of more than PAYLOAD_SMALL_BYTES_MAX is fetched; may come
+        more than once, and what it raises ends the read.
+        """
 
     async def head(self, digest: Digest) -> Found:
         """A live record without its value."""
@@ -114,8 +125,11 @@ class LocalRecords:
         confirmed = await self._store.confirm(claimant, chunks)
         return [chunk for chunk, yes in zip(chunks, confirmed, strict=True) if not yes]
 
-    async def read(self, digest: Digest) -> Found:
+    async def read(self, digest: Digest, when_long: WhenLong = whatever) -> Found:
         """See Records."""
+        (state,) = await self._store.stat([RecordKey(digest)])
+        if _value_bytes(state) > PAYLOAD_SMALL_BYTES_MAX:
+            await when_long()
         state, value = await self._store.get(RecordKey(digest))
         if not state.visible:
             raise NotFound(f"blob not found: {digest}")
@@ -155,3 +169,9 @@ class LocalRecords:
         entries, done = await self._store.page(start, limit, roots_only=True)
         following = None if done or not entries else entries[-1].key.digest
         return [entry for entry in entries if entry.state.visible], following
+
+
+def _value_bytes(state: RecordState) -> int:
+    """Length of the value, if one is held."""
+    is_recipe = state.kind is RecordKind.RECIPE
+    return recipe_bytes(state.size_bytes) if is_recipe else state.size_bytes

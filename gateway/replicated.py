@@ -11,7 +11,7 @@ from gateway.hashing import Hashing
 from gateway.record_lister import RecordLister
 from gateway.record_reader import RecordReader
 from gateway.record_writer import RecordWriter
-from gateway.records import Found
+from gateway.records import Found, WhenLong, whatever
 from ring.digest import Buffer, Digest
 from ring.record import RecordEntry, RecordKind
 
@@ -50,9 +50,9 @@ class ReplicatedRecords:
         """See Records."""
         return await self._writer.confirm(claimant, chunks)
 
-    async def read(self, digest: Digest) -> Found:
+    async def read(self, digest: Digest, when_long: WhenLong = whatever) -> Found:
         """See Records."""
-        return await self.reader.read(digest)
+        return await self.reader.read(digest, when_long)
 
     async def head(self, digest: Digest) -> Found:
         """See Records."""

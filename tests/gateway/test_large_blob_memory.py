@@ -9,9 +9,9 @@ from random import Random
 import pytest
 
 from gateway.calls import CallSettings
-from ring.digest import Buffer
-from ring.errors import BadRequest, Busy, Unavailable
-from ring.limits import CHUNK_BYTES, MIB
+from ring.digest import Buffer, Digest
+from ring.errors import BadRequest, Busy, RangeNotSatisfiable, Unavailable
+from ring.limits import CHUNK_BYTES, MIB, PAYLOAD_SMALL_BYTES_MAX
 from tests.fakes.large_blobs import assert_calm, free_in, permits_of, pieces
 from tests.fakes.small_cluster import small_cluster
 from tests.fakes.virtual_time import in_virtual_time
@@ -142,13 +142,51 @@ async def test_memory_for_downloads_is_waited_for_and_then_refused() -> None:
         digest = (await gateway.put_stream(pieces(DATA))).digest
         await cluster.calm()
         slow = [await gateway.open(digest) for _ in range(2)]
-        first = [bytes(await anext(aiter(reader))) for reader in slow[:1]]
-        with pytest.raises(Busy):  # the first has a chunk in hand and one ahead
+        first = [bytes(await anext(aiter(reader))) for reader in slow]
+        with pytest.raises(Busy):
             await gateway.get(digest)
         await slow[0].close()
-        assert first == [DATA[:CHUNK_BYTES]]
+        assert first == [DATA[:CHUNK_BYTES]] * 2
         assert await gateway.get(digest) == DATA
         await slow[1].close()
+        await assert_calm(cluster, gateway, 2)
+
+
+@in_virtual_time
+async def test_what_is_read_ahead_for_slow_clients_leaves_room_for_others_to_begin() -> None:
+    async with small_cluster(1, 1) as cluster:
+        settings = CallSettings(uploads_max=1, chunks_in_flight_max=12, read_ahead_chunks=4)
+        gateway = cluster.gateway(settings=settings)
+        data = bytes(6 * CHUNK_BYTES)
+        await gateway.put(Digest.of(data), data)
+        slow = [await gateway.open(Digest.of(data)) for _ in range(6)]
+        for reader in slow:
+            await anext(aiter(reader))
+        assert await gateway.get(Digest.of(data)) == data
+        for reader in slow:
+            await reader.close()
+        await assert_calm(cluster, gateway, 12)
+
+
+@in_virtual_time
+async def test_values_of_one_chunk_count_as_long_as_a_client_takes_them() -> None:
+    async with small_cluster(1, 1) as cluster:
+        settings = CallSettings(uploads_max=1, chunks_in_flight_max=2)
+        gateway = cluster.gateway(settings=settings)
+        small, long = bytes(PAYLOAD_SMALL_BYTES_MAX), bytes(PAYLOAD_SMALL_BYTES_MAX + 1)
+        for data in (small, long):
+            await cluster.store(data)
+        readers = [await gateway.open(Digest.of(long)) for _ in range(2)]
+        with pytest.raises(Busy):
+            await gateway.open(Digest.of(long))
+        assert await gateway.get(Digest.of(small)) == small
+        assert [bytes(piece) async for piece in readers[0]] == [long]
+        await readers[0].close()
+        await readers[0].close()
+        assert await gateway.get(Digest.of(long)) == long
+        with pytest.raises(RangeNotSatisfiable):
+            await gateway.open(Digest.of(long), len(long))
+        await readers[1].close()
         await assert_calm(cluster, gateway, 2)
 
 
