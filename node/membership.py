@@ -10,7 +10,10 @@ Rules:
 4.  When the marker vanishes from the data directory (its disk was unmounted), the node stops
     voting, storing and writing until the process is started again.
 
-Introductions go on for ever as a heartbeat, so lives spread even when no client talks.
+Introductions go on for ever as a heartbeat, so lives spread even when no client talks.  Now and
+then the boot counter is raised in mid-life: a disk that is rolled back to an earlier moment of the
+same boot would else start with a counter that nobody has seen, and vote on what it has lost.  A
+roll-back to a moment after the last raise is not noticed: RENEW_S bounds that gap.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from ring.seams import Randomness, Transport
 INTRODUCE_TIMEOUT_S: Final = 1.0
 HEARTBEAT_S: Final = 2.0
 BLANK_RETRY_S: Final = 0.25
+RENEW_S: Final = 600.0
 _STARTING: Final = "starting"
 _BLANK_LIFE: Final = Life(0, 0, NO_PROCESS)
 _INCARNATION_MAX: Final = 1 << 48  # nobody lives so often; beyond it somebody made a mistake
@@ -142,8 +146,13 @@ class Membership:
 
     async def heartbeat(self) -> None:
         """Introduce this node again and again, and watch the marker; runs until cancelled."""
+        loop = asyncio.get_running_loop()
+        renewal_s = loop.time() + RENEW_S
         while True:
             await asyncio.sleep(HEARTBEAT_S)
+            if loop.time() >= renewal_s:
+                await self._renew()
+                renewal_s += RENEW_S
             await self._introduce_to_all()
             await self._watch_marker()
 
@@ -166,7 +175,8 @@ class Membership:
 
     def knows_no_later(self, peer: NodeId, life: Life) -> bool:
         """Whether what a peer said in this life may still be relied upon."""
-        return self._knowledge.counts(peer, life)
+        known = self._knowledge.latest(peer)
+        return known is None or known.process == life.process or not life.superseded_by(known)
 
     async def introduce_to(self, peer: NodeId) -> Life | None:
         """Make a peer store this life; the peer's own, None when it did not for any reason."""
@@ -275,6 +285,15 @@ class Membership:
             self.reason = "the record store lost its state, tombstones and floors included"
             log.error("record store lost its state", node=self.node)
             await self._write(fenced_by(self.marker, self.marker.incarnation))
+
+    async def _renew(self) -> None:
+        """The same process in a later life; what it said in the earlier one is void for others."""
+        try:
+            async with self._marker_lock:
+                assert self.marker is not None
+                await self._write(next_boot(self.marker))
+        except HoldfastError as error:
+            log.warning("cannot raise the boot counter", node=self.node, error=error.detail)
 
     async def _introduce_to_all(self) -> list[NodeId]:
         """The peers that did not store this life."""

@@ -272,7 +272,7 @@ class _OneLife:
             background=background,
             bulk=bulk,
         )
-        if answer.life != self._life:
+        if answer.life.process != self._life.process:
             raise Unavailable(f"{node} was started again in the middle of a comparison")
         return answer
 

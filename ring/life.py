@@ -21,7 +21,10 @@ NO_PROCESS: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """incarnation: from 1; boot: from 1; nonce: 64 random bits of the process, not NO_PROCESS."""
+    """incarnation: from 1; boot: from 1; nonce: 64 random bits of the process, not NO_PROCESS.
+
+    A process may raise its boot counter while it runs.
+    """
 
     incarnation: int
     boot: int
@@ -31,6 +34,11 @@ class Life:
     def pair(self) -> tuple[int, int]:
         """What is compared: nonces only tell equal pairs apart."""
         return (self.incarnation, self.boot)
+
+    @property
+    def process(self) -> tuple[int, int]:
+        """What stays the same while a process goes on and is not fenced."""
+        return (self.incarnation, self.nonce)
 
     def superseded_by(self, known: Life) -> bool:
         """Whether `known` shows that this life is over, or that its disk was rolled back."""

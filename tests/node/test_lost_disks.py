@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from node.marker import DIRECTORY, MARKER_PATH
+from node.membership import HEARTBEAT_S, RENEW_S
 from node.memory_disk import MemoryDisk
 from ring.control import GetFloors, Introduce, TeachLayouts
 from ring.errors import (
@@ -112,6 +113,64 @@ async def test_a_disk_that_was_rolled_back_is_fenced(boots_lost: int) -> None:
         held.release()
         await node.until("voter")
         assert await marker_of(node) == (2, 1, True)
+
+
+@in_virtual_time
+async def test_a_disk_that_was_rolled_back_within_a_boot_is_fenced_after_a_while() -> None:
+    async with small_cluster() as cluster:
+        node, gateway = cluster.nodes[N1], cluster.gateway()
+        snapshot = await node.snapshot()
+        await asyncio.sleep(RENEW_S + 2 * HEARTBEAT_S)
+        cluster.network.faults.frozen.add(N2)
+        await gateway.put(DIGEST, BLOB)  # acked by n0 and n1
+        await node.end()
+        await node.roll_back(snapshot)
+        cluster.network.faults.frozen.clear()
+        await node.start()
+        await node.until("voter")
+        assert await marker_of(node) == (2, 1, True)
+        cluster.network.faults.down.add(N0)
+
+        assert await cluster.gateway("another").get(DIGEST) == BLOB
+
+
+@in_virtual_time
+async def test_a_node_that_raises_its_counter_goes_on_as_it_was() -> None:
+    async with small_cluster() as cluster:
+        node, gateway = cluster.nodes[N1], cluster.gateway()
+        before = node.service.membership.life
+        await gateway.put(DIGEST, BLOB)
+        await asyncio.sleep(RENEW_S + 2 * HEARTBEAT_S)
+        life = node.service.membership.life
+
+        assert (life.process, life.boot) == (before.process, before.boot + 1)
+        assert await marker_of(node) == (1, life.boot, True)
+        assert node.state == "voter"
+        for peer in (N0, N2):
+            assert await cluster.nodes[peer].remembers(N1) == life
+        for _ in range(3):
+            assert await gateway.get(DIGEST) == BLOB
+            assert (await gateway.stat(DIGEST)).confirmed
+        assert not (await gateway.put(DIGEST, BLOB)).created
+
+
+@in_virtual_time
+async def test_a_counter_that_cannot_be_raised_stays() -> None:
+    async with small_cluster() as cluster:
+        node = cluster.nodes[N1]
+        await node.end()
+        trouble = Trouble()
+        node.disk = FaultyDisk(node.disk, trouble)
+        await node.start()
+        await node.until("voter")
+        life = node.service.membership.life
+        trouble.room_bytes = 0
+        await asyncio.sleep(RENEW_S + 2 * HEARTBEAT_S)
+        assert (node.service.membership.life, node.state) == (life, "voter")
+
+        trouble.room_bytes = None
+        await asyncio.sleep(RENEW_S)
+        assert node.service.membership.life.boot == life.boot + 1
 
 
 @in_virtual_time

@@ -180,8 +180,8 @@ async def test_a_peer_that_was_started_again_is_compared_with_anew(pass_number: 
         def restarted(request: Request, answer: Answer) -> Answer:
             nonlocal floors
             floors += isinstance(answer.reply, FloorsReply)
-            life = replace(answer.life, boot=answer.life.boot + (floors > pass_number))
-            return replace(answer, life=life)
+            life = replace(answer.life, boot=answer.life.boot + 1, nonce=9)
+            return replace(answer, life=life) if floors > pass_number else answer
 
         cluster.network.faults.rewrite[N0] = restarted
         await node.start()
