@@ -27,7 +27,8 @@ def one_layout(owners: int, spares: int) -> Placement:
 def step(act: Callable[..., None], *arguments: object) -> Callable[[Cover], None]:
     def apply(cover: Cover) -> None:
         act(cover, *arguments)
-        cover.next_targets()
+        for node in cover.next_targets():
+            assert not is_live(cover.answers.get(node, NO_ROOT))
 
     return apply
 
@@ -139,6 +140,21 @@ def test_a_spares_no_voids_the_noes_owners_gave_before_it() -> None:
     cover.answered(second, live(1))
     assert outcome_of(cover) is Outcome.COMMITTED
     assert live(1) == cover.newest
+
+
+def test_a_spares_no_voids_no_live_answer() -> None:
+    group = group_of(3, 1)
+    cover = Cover(Placement((group,)))
+    first, second, third = cover.next_targets()
+    cover.answered(first, live(1))
+    cover.answered(second, NO_ROOT)
+    cover.failed(third)
+    (spare,) = cover.next_targets()
+    cover.answered(spare, NO_ROOT)
+
+    assert (second,) == cover.next_targets()
+    cover.answered(second, NO_ROOT)
+    assert outcome_of(cover) is Outcome.COMMITTED
 
 
 def test_a_dead_owner_is_not_waited_for_when_a_spares_no_voids_the_others() -> None:

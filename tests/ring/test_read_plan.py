@@ -45,10 +45,10 @@ class Driven:
 
     waiting: nodes that were asked, and whether for their bytes.  told: what nodes turned out to
     be; a node that is asked twice is the same both times.  overtaken: nodes that answered, and of
-    which a later life was heard.
+    which a later life was heard.  spoilt: nodes that sent bytes that are wrong.
     """
 
-    __slots__ = ("late", "overtaken", "plan", "told", "waiting")
+    __slots__ = ("late", "overtaken", "plan", "spoilt", "told", "waiting")
 
     def __init__(self, plan: ReadPlan) -> None:
         self.plan = plan
@@ -56,6 +56,7 @@ class Driven:
         self.late: set[NodeId] = set()
         self.told: dict[NodeId, Truth | None] = {}
         self.overtaken: set[NodeId] = set()
+        self.spoilt: set[NodeId] = set()
         self.ask()
 
     @property
@@ -70,6 +71,7 @@ class Driven:
     def ask(self) -> None:
         for node, wants_bytes in self.plan.next_asks():
             assert node not in self.waiting
+            assert not (wants_bytes and node in self.spoilt)
             self.waiting[node] = wants_bytes
 
     def answer(self, node: NodeId, truth: Truth | None) -> None:
@@ -82,6 +84,8 @@ class Driven:
         else:
             intact = truth.intact and wants_bytes
             held = truth.held and (intact or not wants_bytes)
+            if truth.held and not held:
+                self.spoilt.add(node)
             self.plan.answered(node, truth.root, held=held, intact=intact)
         self.ask()
 

@@ -25,12 +25,23 @@ def sent(quorum: WriteQuorum) -> WriteQuorum:
     return quorum
 
 
+def wanting(quorum: WriteQuorum) -> set[NodeId]:
+    """Nodes that a spare stands in for."""
+    return {*quorum.failures, *quorum.late_nodes}
+
+
+def used_spares(quorum: WriteQuorum) -> int:
+    told = {*quorum.in_flight, *quorum.acks, *quorum.failures}
+    return len(told & {*quorum.placement.spares})
+
+
 def step(act: Callable[..., None], node: NodeId) -> Callable[[WriteQuorum], None]:
     def apply(quorum: WriteQuorum) -> None:
         before = quorum.outcome
         act(quorum, node)
         assert before in {Outcome.PENDING, quorum.outcome}
-        quorum.next_targets()
+        if quorum.next_targets():
+            assert used_spares(quorum) <= len(wanting(quorum))
 
     return apply
 
@@ -73,6 +84,8 @@ def test_every_reachable_state_keeps_the_invariants(placement: Placement, states
         match quorum.outcome:
             case Outcome.PENDING:
                 assert quorum.in_flight, trace
+                spares = len(placement.spares)
+                assert used_spares(quorum) >= min(spares, len(wanting(quorum))), trace
                 assert not placement.is_ack_set(quorum.acks), trace
             case Outcome.COMMITTED:
                 assert placement.is_ack_set(quorum.acks), trace
