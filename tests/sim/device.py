@@ -44,6 +44,12 @@ class Device:
         self.latency_s = latency_s
         self.faults = faults
         self.alive = True
+        self._steps_left = 0
+        self._trip: Callable[[], None] | None = None
+
+    def trip_after(self, steps: int, trip: Callable[[], None] | None) -> None:
+        """Call `trip`, which may end this life, in place of the `steps`-th step from now on."""
+        self._steps_left, self._trip = steps, trip
 
     def act(self, effect: Callable[[], T]) -> asyncio.Future[T]:
         """The outcome of `effect`, in a while."""
@@ -94,6 +100,11 @@ class Device:
     def _advance(
         self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], steps: Steps[T]
     ) -> None:
+        if self._trip is not None:
+            self._steps_left -= 1
+            if not self._steps_left:
+                trip, self._trip = self._trip, None
+                trip()
         if not self.alive:
             return
         try:

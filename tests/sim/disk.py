@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 
 from ring.digest import Buffer
@@ -52,6 +52,14 @@ class SimDisk:
     def crash(self) -> SimDisk:
         """Cut the power; the disk that the next start finds."""
         return self._succeeded_by(after_power_cut(self.root, self._device.rng))
+
+    def trip_after(self, steps: int, trip: Callable[[], None]) -> None:
+        """Call `trip` in the middle of what the disk is doing; see Device."""
+        self._device.trip_after(steps, trip)
+
+    def disarm(self) -> None:
+        """Forget the trip."""
+        self._device.trip_after(0, None)
 
     def kill(self) -> SimDisk:
         """End the process, not the machine: nothing that was done is lost."""

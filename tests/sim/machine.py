@@ -89,6 +89,11 @@ class Machine:
         self._ended: list[asyncio.Task[None]] = []
 
     @property
+    def process(self) -> NodeProcess | None:
+        """What runs here."""
+        return self._process
+
+    @property
     def is_up(self) -> bool:
         """Whether a process runs here."""
         return self._process is not None

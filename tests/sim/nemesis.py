@@ -118,22 +118,49 @@ class Nemesis:
     # --- processes and machines -------------------------------------------------------------------
 
     async def _cut_power(self) -> None:
-        machine = self._a_machine_that_may_end()
+        machine = self._a_running_machine()
         if machine is not None:
-            machine.cut_power()
+            await self._in_the_middle(machine, machine.cut_power)
             await self._back_after(machine)
 
     async def _kill(self) -> None:
-        machine = self._a_machine_that_may_end()
+        machine = self._a_running_machine()
         if machine is not None:
-            machine.kill()
+            await self._in_the_middle(machine, machine.kill)
             await self._back_after(machine)
 
+    async def _in_the_middle(self, machine: Machine, end: Callable[[], None]) -> None:
+        """End a process between two steps of its disk's work, or now if the disk stays idle."""
+        process = machine.process
+
+        def trip() -> None:
+            if machine.process is not process:
+                return
+            if machine.keeps_nothing:
+                if not self._may_lose(machine.node):
+                    return
+                self._lose(machine)
+            end()
+
+        if self._rng.random() < 0.7:
+            disk = machine.disk
+            disk.trip_after(self._rng.randrange(1, 16), trip)
+            try:
+                await self._pause(2.0)
+            finally:
+                disk.disarm()
+        trip()
+
     async def _stop(self) -> None:
-        machine = self._a_machine_that_may_end()
-        if machine is not None:
-            await machine.stop()
-            await self._back_after(machine)
+        machine = self._a_running_machine()
+        if machine is None:
+            return
+        if machine.keeps_nothing:
+            if not self._may_lose(machine.node):
+                return
+            self._lose(machine)
+        await machine.stop()
+        await self._back_after(machine)
 
     async def _cut_all_power(self) -> None:
         self._trace.fault("blackout")
@@ -144,11 +171,19 @@ class Nemesis:
             await self._back_after(machine)
 
     async def _wipe(self) -> None:
+        """A disk is replaced; sometimes its node then reaches too few of its peers to compare."""
         machine = self._machines[self._rng.choice(sorted(self._machines))]
-        if self._may_lose(machine.node):
-            self._lose(machine)
-            machine.wipe()
+        if not self._may_lose(machine.node):
+            return
+        self._lose(machine)
+        machine.wipe()
+        if self._rng.random() < 0.5:
             await self._back_after(machine)
+            return
+        others = [node for node in self._machines if node != machine.node]
+        silent = self._rng.sample(others, len(others) // 2)
+        machine.start()
+        await self._cut_for([(machine.node, other) for other in silent], both=True)
 
     async def _kill_gateway(self) -> None:
         self._gateways.replace(self._rng.choice(self._gateways.places))
@@ -158,16 +193,9 @@ class Nemesis:
         if not machine.is_up:
             machine.start()
 
-    def _a_machine_that_may_end(self) -> Machine | None:
+    def _a_running_machine(self) -> Machine | None:
         up = [machine for machine in self._machines.values() if machine.is_up]
-        if not up:
-            return None
-        machine = self._rng.choice(up)
-        if machine.keeps_nothing:
-            if not self._may_lose(machine.node):
-                return None
-            self._lose(machine)
-        return machine
+        return self._rng.choice(up) if up else None
 
     # --- copies -----------------------------------------------------------------------------------
 
@@ -192,6 +220,10 @@ class Nemesis:
         self._rotten.setdefault(digest, {})[node] = None
         self._promises.excuse(node, digest)
         disk.flip(path, self._rng.randrange(8 * len(file.content)))
+
+    def has_rotten(self, digest: Digest) -> bool:
+        """Whether a copy of it ever rotted."""
+        return digest in self._rotten
 
     def _may_lose(self, node: NodeId) -> bool:
         """Whether the budget allows that all copies of a node are lost."""

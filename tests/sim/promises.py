@@ -18,10 +18,13 @@ from ring.messages import (
     BuryRecord,
     ConfirmChunks,
     FlagsReply,
+    GetRecord,
     PutRecord,
     PutReply,
     RecordReply,
     Request,
+    StatesReply,
+    StatRecords,
 )
 from ring.recipe import Recipe
 from ring.record import RecordKey, RecordKind, RecordState, is_live, live
@@ -61,14 +64,23 @@ class Promises:
                     promise.has_value = True
                 elif not generation and claimant is not None:
                     promise.has_value = promise.claimed = True
-            case BuryRecord(key=key), RecordReply(state):
-                promise = self._promise(node, key)
-                promise.root = max(promise.root, state.root)
+            case GetRecord(key=key) | BuryRecord(key=key), RecordReply(state):
+                self._said(node, key, state)
+            case StatRecords(keys=keys), StatesReply(states):
+                for key, said in zip(keys, states, strict=True):
+                    if said is not None:
+                        self._said(node, key, said)
             case ConfirmChunks(chunks=chunks), FlagsReply(flags):
                 for chunk, flag in zip(chunks, flags, strict=True):
                     if flag:
                         promise = self._promise(node, RecordKey(chunk))
                         promise.has_value = promise.claimed = True
+
+    def _said(self, node: NodeId, key: RecordKey, state: RecordState) -> None:
+        promise = self._promise(node, key)
+        promise.root = max(promise.root, state.root)
+        promise.has_value = promise.has_value or state.held
+        promise.claimed = promise.claimed or state.claimed
 
     async def broken(self, node: NodeId, store: LocalRecordStore) -> list[str]:
         """What the node said and does not keep."""

@@ -16,6 +16,8 @@ Reads of unacknowledged writes may flicker: nobody promised that they are seen o
 
 from __future__ import annotations
 
+import sys
+
 from ring.digest import Digest
 from tests.sim.history import History, Kind, Operation, Verdict
 
@@ -29,6 +31,12 @@ def faults_of(history: History, read: Operation, digest: Digest, verdict: Verdic
     if verdict is Verdict.ABSENT:
         return _absent(read, puts, deletes)
     return []
+
+
+def is_promised(history: History, digest: Digest) -> bool:
+    """Whether a read that began now would be wrong to say that the blob is absent."""
+    read = Operation(0, Kind.GET, digest, began=sys.maxsize)
+    return bool(faults_of(history, read, digest, Verdict.ABSENT))
 
 
 def _present(read: Operation, puts: list[Operation], deletes: list[Operation]) -> list[str]:

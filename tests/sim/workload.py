@@ -38,18 +38,29 @@ class Blob:
 
 
 def pool(rng: Random, options: Options) -> list[Blob]:
-    """The blobs that clients fight over: empty, small, in every algorithm, perhaps a large one."""
-    blobs = []
+    """The blobs that clients fight over: empty, small, in every algorithm, perhaps a large one.
+
+    Sometimes they are neighbours: all in one directory.
+    """
+    blobs: list[Blob] = []
+    neighbours = rng.random() < 0.5
     for number in range(options.digests):
-        size_bytes = rng.choice((0, 1, 100, 5000))
-        data = rng.randbytes(size_bytes) if number == 0 else bytes([number]) * (size_bytes + 1)
-        blobs.append(Blob(Digest.of(data, rng.choice(list(Algorithm))), data))
+        size_bytes = rng.choice((0, 1, 100, 5000)) if number == 0 else rng.choice((2, 100, 5000))
+        blob = _drawn(rng, size_bytes, rng.choice(list(Algorithm)))
+        while neighbours and blobs and blob.digest.key[:2] != blobs[0].digest.key[:2]:
+            blob = _drawn(rng, size_bytes + 3, blobs[0].digest.algorithm)
+        blobs.append(blob)
     if options.large:
         first = rng.randbytes(64) * (CHUNK_BYTES // 64)
         blobs.append(_blob(first + b"tail"))
         if options.weather is Weather.STORM:
             blobs.append(_blob(first))  # deleting it may cost an upload that is under way its chunk
     return blobs
+
+
+def _drawn(rng: Random, size_bytes: int, algorithm: Algorithm) -> Blob:
+    data = rng.randbytes(size_bytes)
+    return Blob(Digest.of(data, algorithm), data)
 
 
 def _blob(data: bytes) -> Blob:
