@@ -58,8 +58,8 @@ MUTANTS: Final = (
     Mutant(
         "ack at W-1",
         "ring/quorum.py",
-        "sum(node in nodes for node in self.spares) >= self.write_quorum",
-        "sum(node in nodes for node in self.spares) >= self.write_quorum - 1",
+        "_members(self.spares, nodes) >= self.write_quorum\n",
+        "_members(self.spares, nodes) >= self.write_quorum - 1\n",
         RING,
     ),
     Mutant(
@@ -100,8 +100,8 @@ MUTANTS: Final = (
     Mutant(
         "acks across generations count",
         "gateway/record_writer.py",
-        "        if generation and reply.root != live(generation):\n",
-        "        if generation and reply.root < live(generation):\n",
+        "        if generation and reply.root != live(generation):\n            self._quorum",
+        "        if generation and reply.root < live(generation):\n            self._quorum",
         SIM,
     ),
     Mutant(
