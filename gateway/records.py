@@ -6,8 +6,9 @@ Two implementations: one node's store (`LocalRecords`) and a quorum of nodes (`R
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from gateway.hashing import Hashing
 from ring.admission import next_generation
@@ -25,8 +26,7 @@ async def whatever() -> None:
     """Long values are no matter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A live record.
 
     value: hashes to the digest (kind DATA) or is a recipe whose checksum covers it; None when only

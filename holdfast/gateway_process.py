@@ -14,6 +14,7 @@ import uvloop
 from gateway.config import GatewayConfig
 from gateway.process import run_gateway
 from holdfast.config_file import Loaded, load_gateway
+from holdfast.garbage import tune_garbage_collection
 from holdfast.log_lines import configure_log, with_json
 from holdfast.stop_signal import stop_event
 from holdfast.supervisor import ChildSpec, Supervisor
@@ -51,6 +52,7 @@ def gateway_process(run: GatewayRun) -> None:
     if loaded.config.workers > 1 and run.worker is None:
         asyncio.run(_run_workers(run, loaded.config))
     else:
+        tune_garbage_collection()
         uvloop.run(_run_one(loaded, with_stdin=run.with_stdin))
 
 

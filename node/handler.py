@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from node.file_span import FileSpan
 from ring.codec import Sender
@@ -11,8 +12,7 @@ from ring.digest import Buffer
 from ring.messages import Reply, Request
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(Struct, frozen=True):
     """Who asks: the name it proved the cluster secret under, and the layouts it knows.
 
     name: node id of a peer, or "gateway".  epochs: of the live layouts, rising.
@@ -25,8 +25,7 @@ class Asker:
     takes_spans: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """A reply, the value that travels beside it, and whether the node may vote on the question.
 
     A span is closed by whoever takes the response.

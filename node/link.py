@@ -41,13 +41,15 @@ class LinkSettings:
     connect_timeout_s: from the first packet to being welcome.
     retry_s_min, retry_s_max: between attempts while a node is down, doubling, with jitter.
     unacknowledged_bytes_max: payload bytes sent or to be sent to one node and not answered yet.
+        Above the chunks that a gateway holds in memory (CallSettings), so that a cluster with slow
+        disks makes uploads wait for memory and does not turn them away.
     calls_max: calls under way on one connection.
     """
 
     connect_timeout_s: float = 2.0
     retry_s_min: float = 0.05
     retry_s_max: float = 1.0
-    unacknowledged_bytes_max: int = 256 * MIB
+    unacknowledged_bytes_max: int = 512 * MIB
     calls_max: int = 16_384
 
 

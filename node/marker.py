@@ -12,8 +12,9 @@ Files: `.holdfast/marker` [version, cluster id, node, incarnation, boot, voting 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from node.sealed_file import read_sealed, write_sealed
 from ring.control import Lives, pack_layout, pack_lives, parse_layouts, parse_lives
@@ -32,8 +33,7 @@ NO_PARTITIONS: Final = bytes(PARTITIONS // 8)
 FIRST_INCARNATION: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(Struct, frozen=True):
     """Who this directory belongs to.
 
     voting: one bit for each partition (bit p % 8 of byte p // 8); clear while this node is a

@@ -20,10 +20,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from node.marker import ALL_PARTITIONS, Marker, NodeFiles
 from node.node_layouts import NodeLayouts

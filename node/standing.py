@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from node.marker import FIRST_INCARNATION, NO_PARTITIONS, Marker
 from ring.life import Life, NodeId

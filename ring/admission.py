@@ -14,7 +14,8 @@ Rules (the deletes' model found a lost or revived blob for each one that was dro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ring.record import (
     NO_ROOT,
@@ -28,8 +29,7 @@ from ring.record import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PutAnswer:
+class PutAnswer(Struct, frozen=True):
     """What a node says to a put.
 
     root: the record's root afterwards; the put counts at generation g only when it is live(g).

@@ -15,10 +15,10 @@ The only use of msgpack on the wire.  Nothing here reads a socket.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgpack
+from msgspec import Struct
 
 from ring import control, listing, messages
 from ring.errors import HoldfastError, InvalidDigest, PeerProtocol, Unsupported, error_class
@@ -66,7 +66,7 @@ assert len(_requests) + len(_replies) == len(_MESSAGES)
 _packer: Final = msgpack.Packer(use_bin_type=True)
 
 
-class RequestEnvelope(NamedTuple):
+class RequestEnvelope(Struct, frozen=True):
     """A request with what every request carries."""
 
     request_id: int
@@ -75,15 +75,14 @@ class RequestEnvelope(NamedTuple):
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(Struct, frozen=True):
     """Which life answers, and which lives of others it knows."""
 
     life: Life
     peers: control.Lives
 
 
-class ReplyEnvelope(NamedTuple):
+class ReplyEnvelope(Struct, frozen=True):
     """A reply or an error; `sender` is None when unchanged on this connection."""
 
     request_id: int

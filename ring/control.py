@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Self
 
 from ring.errors import BadRequest, PeerProtocol
@@ -98,8 +97,7 @@ def _member(fields: object) -> Member:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Introduce(Request):
+class Introduce(Request, frozen=True):
     """A node tells a peer which life it is in.
 
     The peer stores a later life durably before it answers, and answers Fenced when it remembers
@@ -122,8 +120,7 @@ class Introduce(Request):
         return cls(NodeId(text(node, 64)), parse_life(life), flag(blank), flag(receiver))
 
 
-@dataclass(frozen=True, slots=True)
-class IntroducedReply(Reply):
+class IntroducedReply(Reply, frozen=True):
     """What the peer remembered of the asker before (None: never heard of), and of everybody."""
 
     op = 33
@@ -140,8 +137,7 @@ class IntroducedReply(Reply):
         return cls(None if remembered is None else parse_life(remembered), parse_lives(lives))
 
 
-@dataclass(frozen=True, slots=True)
-class FetchLayouts(Request):
+class FetchLayouts(Request, frozen=True):
     """The live layouts, whatever the asker knows."""
 
     op = 34
@@ -155,8 +151,7 @@ class FetchLayouts(Request):
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class TeachLayouts(Request):
+class TeachLayouts(Request, frozen=True):
     """Learn these live layouts; answers LayoutsReply with what is in force afterwards."""
 
     op = 35
@@ -181,8 +176,7 @@ def parse_layouts(value: object) -> tuple[Layout, ...]:
     return layouts
 
 
-@dataclass(frozen=True, slots=True)
-class LayoutsReply(Reply):
+class LayoutsReply(Reply, frozen=True):
     """The live layouts of the answering node."""
 
     op = 36
@@ -197,8 +191,7 @@ class LayoutsReply(Reply):
         return cls(parse_layouts(layouts))
 
 
-@dataclass(frozen=True, slots=True)
-class GetFloors(Request):
+class GetFloors(Request, frozen=True):
     """The floors that are above 0."""
 
     op = 37
@@ -212,8 +205,7 @@ class GetFloors(Request):
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class FloorsReply(Reply):
+class FloorsReply(Reply, frozen=True):
     """Pairs of partition and floor, by partition."""
 
     op = 38
@@ -234,8 +226,7 @@ class FloorsReply(Reply):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class GetStatus(Request):
+class GetStatus(Request, frozen=True):
     """How the node is."""
 
     op = 39
@@ -249,8 +240,7 @@ class GetStatus(Request):
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class StatusReply(Reply):
+class StatusReply(Reply, frozen=True):
     """What an operator wants to know of a node; counts are since its start.
 
     state: "voter", "receiver" or "fenced", with the reason in words.

@@ -9,8 +9,9 @@ Rule: an answer counts only if no other counted answer knows of a later life of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, NewType
+
+from msgspec import Struct
 
 NodeId = NewType("NodeId", str)
 """Stable name of a member: [a-z0-9][a-z0-9.-]{0,62}.  Not its address."""
@@ -19,8 +20,7 @@ NO_PROCESS: Final = 0
 """A nonce that no process draws: of a life that two processes claim, neither counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Life:
+class Life(Struct, frozen=True):
     """incarnation: from 1; boot: from 1; nonce: 64 random bits of the process, not NO_PROCESS.
 
     A process may raise its boot counter while it runs.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from ring.digest import Digest
@@ -30,8 +29,7 @@ def check_page(after: KeyT | None, keys: Sequence[KeyT], *, done: bool) -> None:
         raise PeerProtocol("a page is empty and yet not the last")
 
 
-@dataclass(frozen=True, slots=True)
-class ListRecords(Request):
+class ListRecords(Request, frozen=True):
     """Records in the order of their keys, from the first after `after`.
 
     roots_only: records that have a root, live or dead (a client's listing); otherwise all of
@@ -57,8 +55,7 @@ class ListRecords(Request):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PageReply(Reply):
+class PageReply(Reply, frozen=True):
     """Entries in key order; `done` when nothing follows the last of them."""
 
     op = 13
@@ -80,8 +77,7 @@ def _entry(value: object) -> RecordEntry:
     return RecordEntry(RecordKey.from_raw(octets(key)), parse_state(state))
 
 
-@dataclass(frozen=True, slots=True)
-class ListClaims(Request):
+class ListClaims(Request, frozen=True):
     """The claimants of a chunk in digest order, from the first after `after`."""
 
     op = 14
@@ -103,8 +99,7 @@ class ListClaims(Request):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimsReply(Reply):
+class ClaimsReply(Reply, frozen=True):
     """Claimants in order; `done` when nothing follows."""
 
     op = 15

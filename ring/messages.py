@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final, Self, TypeVar
+
+from msgspec import Struct
 
 from ring.admission import PutAnswer
 from ring.digest import Digest
@@ -25,10 +26,9 @@ from ring.limits import GENERATION_MAX, KEYS_PER_REQUEST_MAX, PAYLOAD_BYTES_MAX
 from ring.record import RecordKey, RecordKind, RecordState, Root
 
 
-class Message:
+class Message(Struct, frozen=True):
     """Base of requests and replies."""
 
-    __slots__ = ()
     op: ClassVar[int]
 
     def pack(self) -> Packed:
@@ -41,16 +41,12 @@ class Message:
         raise NotImplementedError
 
 
-class Request(Message):
+class Request(Message, frozen=True):
     """What is asked of a node."""
 
-    __slots__ = ()
 
-
-class Reply(Message):
+class Reply(Message, frozen=True):
     """What a node answers when it is no error."""
-
-    __slots__ = ()
 
 
 ReplyT = TypeVar("ReplyT", bound=Reply)
@@ -84,8 +80,7 @@ def parse_state(value: object) -> RecordState:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class PutRecord(Request):
+class PutRecord(Request, frozen=True):
     """Keep the payload.
 
     generation: of the live root to make; 0 for a chunk, which gets no root.
@@ -116,8 +111,7 @@ class PutRecord(Request):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PutReply(Reply):
+class PutReply(Reply, frozen=True):
     """See PutAnswer: root afterwards, floor of the partition, whether a good copy was here."""
 
     op = 2
@@ -138,8 +132,7 @@ class PutReply(Reply):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class GetRecord(Request):
+class GetRecord(Request, frozen=True):
     """The state, and the value as payload when a copy is held and not known to be bad.
 
     bytes_max: a longer value is not sent; the asker then asks again where large values travel, so
@@ -159,8 +152,7 @@ class GetRecord(Request):
         return cls(RecordKey.from_raw(octets(key)), integer(bytes_max, PAYLOAD_BYTES_MAX))
 
 
-@dataclass(frozen=True, slots=True)
-class RecordReply(Reply):
+class RecordReply(Reply, frozen=True):
     """A record's state; to GetRecord the value is the payload unless it is longer than wanted."""
 
     op = 4
@@ -174,8 +166,7 @@ class RecordReply(Reply):
         return cls(parse_state(fields))
 
 
-@dataclass(frozen=True, slots=True)
-class StatRecords(Request):
+class StatRecords(Request, frozen=True):
     """The states of several records, in order."""
 
     op = 5
@@ -191,8 +182,7 @@ class StatRecords(Request):
         return cls(tuple(RecordKey.from_raw(octets(raw)) for raw in raws))
 
 
-@dataclass(frozen=True, slots=True)
-class StatesReply(Reply):
+class StatesReply(Reply, frozen=True):
     """One state for each key asked about; None where this node may not vote."""
 
     op = 6
@@ -208,8 +198,7 @@ class StatesReply(Reply):
         return cls(tuple(None if value is None else parse_state(value) for value in values))
 
 
-@dataclass(frozen=True, slots=True)
-class ConfirmChunks(Request):
+class ConfirmChunks(Request, frozen=True):
     """Make sure that each chunk is here, not condemned, and claimed by `claimant`, durably."""
 
     op = 7
@@ -229,8 +218,7 @@ class ConfirmChunks(Request):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class FlagsReply(Reply):
+class FlagsReply(Reply, frozen=True):
     """One yes or no for each item asked about; a node that may not vote says no."""
 
     op = 8
@@ -245,8 +233,7 @@ class FlagsReply(Reply):
         return cls(tuple(flag(value) for value in items(flags, KEYS_PER_REQUEST_MAX)))
 
 
-@dataclass(frozen=True, slots=True)
-class BuryRecord(Request):
+class BuryRecord(Request, frozen=True):
     """Hold a tombstone at `generation`, whether or not there is a record; answers RecordReply."""
 
     op = 9
@@ -270,8 +257,7 @@ class CopyVerdict(enum.IntEnum):
     QUARANTINED = 2
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyRecord(Request):
+class VerifyRecord(Request, frozen=True):
     """Hash your copy now and quarantine a bad one: how a gateway reports what it was sent."""
 
     op = 10
@@ -286,8 +272,7 @@ class VerifyRecord(Request):
         return cls(RecordKey.from_raw(octets(key)))
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyReply(Reply):
+class VerifyReply(Reply, frozen=True):
     """What was found."""
 
     op = 11
@@ -302,8 +287,7 @@ class VerifyReply(Reply):
         return cls(CopyVerdict(integer(verdict, max(CopyVerdict))))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A reply as it reaches the asker.
 
     payload: a record's value, or None.

@@ -11,8 +11,10 @@ This module decides nothing about storage; `ring/admission.py` says what a write
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
 from typing import NewType
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ring.digest import Digest
 from ring.errors import PeerProtocol
@@ -59,8 +61,7 @@ class RecordKind(enum.IntEnum):
     RECIPE = 2  # the list of chunks of a large blob (ring/recipe.py)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class RecordKey:
+class RecordKey(Struct, frozen=True, order=True):
     """Where a record is filed: a digest in a space."""
 
     digest: Digest
@@ -79,8 +80,7 @@ class RecordKey:
         return cls(Digest.from_key(raw[1:]))
 
 
-@dataclass(frozen=True, slots=True)
-class RecordState:
+class RecordState(Struct, frozen=True):
     """One node's view of one record, without the bytes and without the rows of its claims.
 
     size_bytes: of the blob (a recipe's total), 0 for kind NONE.
@@ -128,8 +128,7 @@ def merge(one: RecordState, other: RecordState) -> RecordState:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RecordEntry:
+class RecordEntry(Struct, frozen=True):
     """A row of a listing or an inventory."""
 
     key: RecordKey

@@ -8,8 +8,9 @@ loop.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from ring.admission import PutAnswer
 from ring.digest import Algorithm, Buffer, Digest
@@ -57,8 +58,7 @@ class Transport(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class FileInfo:
+class FileInfo(Struct, frozen=True):
     """What a directory entry is."""
 
     size_bytes: int
@@ -186,8 +186,7 @@ class RecordStore(Protocol):
         """Floors above 0 by partition."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlobStat:
+class BlobStat(Struct, frozen=True):
     """What is known of a blob without its bytes.
 
     confirmed: W nodes, one an owner, answered; otherwise a delete may have been missed.
@@ -198,8 +197,7 @@ class BlobStat:
     confirmed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """The outcome of a put."""
 
     digest: Digest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from ring.digest import Digest
 from ring.errors import Busy, HoldfastError, Internal, NotFound, StorageFault, Unavailable

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.calls import CallSettings
 from gateway.record_writer import GENERATION_ATTEMPTS

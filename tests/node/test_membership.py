@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from node.marker import MARKER_PATH
 from ring.control import Introduce, IntroducedReply
@@ -289,9 +290,8 @@ async def test_strangers_are_neither_introduced_nor_remembered_from_hearsay() ->
             reply = answer.reply
             if not isinstance(reply, IntroducedReply):
                 return answer
-            return replace(
-                answer, reply=replace(reply, lives=(*reply.lives, (stranger, Life(1, 1, 1))))
-            )
+            lives = (*reply.lives, (stranger, Life(1, 1, 1)))
+            return structs.replace(answer, reply=structs.replace(reply, lives=lives))
 
         cluster.network.faults.rewrite[N1] = gossip
         await asyncio.sleep(10)

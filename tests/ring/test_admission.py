@@ -1,10 +1,10 @@
 """What a write does to a record, in every small state: the rules of ring/admission.py."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import product
 
 import pytest
+from msgspec.structs import replace
 
 from ring.admission import bury, next_generation, put_chunk, put_root, refuses_put
 from ring.record import (

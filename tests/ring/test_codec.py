@@ -85,8 +85,9 @@ def read(envelope: bytes, *, is_request: bool) -> None:
         assert_it_may_reject(rejected.error)
         encode_error(rejected.request_id, rejected.error)
         return
-    number, deadline_ms, epochs, request = asked
-    encode_request(number, request, deadline_ms=deadline_ms, epochs=epochs)
+    encode_request(
+        asked.request_id, asked.request, deadline_ms=asked.deadline_ms, epochs=asked.epochs
+    )
 
 
 @given(st.data(), st.integers(0, INTEGER_MAX), st.integers(0, INTEGER_MAX))
@@ -139,7 +140,7 @@ def test_every_error_arrives_as_what_it_was(kind: type[HoldfastError]) -> None:
     error = kind("what was wrong", text="tëxt", number=1 << 40, negative=-1, raw=b"\xff\0")
     answer = decode_reply(encode_error(7, error))
 
-    assert (7, False, None) == answer[:3]
+    assert (7, False, None) == (answer.request_id, answer.voter, answer.sender)
     assert isinstance(answer.outcome, HoldfastError)
     assert kind is type(answer.outcome)
     assert "what was wrong" == answer.outcome.detail == str(answer.outcome)
