@@ -149,6 +149,12 @@ class Cluster:
         """A node did what it was asked to."""
         self.latency(node).failures_in_a_row = 0
 
+    def note_votes(self, nodes: Sequence[NodeId]) -> None:
+        """Several nodes did; costs nothing while all are well."""
+        if self._had_failures:
+            for node in nodes:
+                self.note_vote(node)
+
     def note_no_vote(self, node: NodeId) -> None:
         """A node answered, but may not vote: as good as silent, so it is better asked last."""
         self._had_failures = True

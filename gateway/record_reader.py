@@ -30,6 +30,7 @@ from ring.layout import LiveLayouts
 from ring.life import NodeId
 from ring.limits import PAYLOAD_SMALL_BYTES_MAX
 from ring.messages import Answer, GetRecord, RecordReply, VerifyRecord, expect
+from ring.quorum import Placement
 from ring.read_plan import ReadPlan, Verdict
 from ring.record import RecordKey, RecordKind, RecordState, is_live
 from ring.source_plan import SourcePlan
@@ -237,24 +238,26 @@ class RecordReader:
 
     async def _read(self, digest: Digest, when_long: WhenLong) -> Found:
         """Long values come over the bulk connections, from whichever node has a good copy."""
-        owners = self.cluster.ranked(self.cluster.live.placement(digest).owners)
+        live = self.cluster.live
+        placement = live.placement(digest)
+        owners = self.cluster.ranked(placement.owners)
         self.cluster.hedges.earn()
-        found = await self._find(digest, owners)
+        found = await self._find(digest, live, placement, owners)
         if found.value is not None:
             return found
         await when_long()
         return replace(found, value=await self._fetch(digest, found.state.kind, owners))
 
-    async def _find(self, digest: Digest, owners: Sequence[NodeId]) -> Found:
+    async def _find(
+        self, digest: Digest, live: LiveLayouts, placement: Placement, owners: Sequence[NodeId]
+    ) -> Found:
         """The value is None when it is too long for the connection of small questions."""
-        cluster, live = self.cluster, self.cluster.live
-        placement = live.placement(digest)
         slow: Sequence[NodeId] = ()
         if len(placement.groups) == 1:
             first = owners[: placement.groups[0].write_quorum]
             key, timeout_s = RecordKey(digest), self.settings.read_timeout_s
             short = ShortRead(
-                cluster, self._questions, key, first, live=live, timeout_s=timeout_s
+                self.cluster, self._questions, key, first, live=live, timeout_s=timeout_s
             )
             found = await self._usual(digest, await short.run(self._patience))
             if found is not None:

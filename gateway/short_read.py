@@ -71,8 +71,8 @@ class ShortRead:
         patience.observe(elapsed_s)
         answer = self._agreed()
         if answer is not None:
-            for node in self._first:
-                self._cluster.latency(node).observe(elapsed_s)
+            self._cluster.note_votes(self._first)
+            self._cluster.latency(self._first[0]).observe(elapsed_s)  # the others get their turn
         return answer
 
     def _agreed(self) -> Answer | None:

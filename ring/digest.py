@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from blake3 import blake3
@@ -53,9 +54,7 @@ class Algorithm(enum.IntEnum):
 
     def hasher(self) -> Hasher:
         """A fresh hash state."""
-        if self is Algorithm.BLAKE3:
-            return blake3()
-        return hashlib.sha256() if self is Algorithm.SHA256 else hashlib.sha512()
+        return _hash[self]()
 
     @classmethod
     def named(cls, label: str) -> Algorithm:
@@ -67,6 +66,11 @@ class Algorithm(enum.IntEnum):
         return algorithm
 
 
+_hash: Final[Mapping[int, Callable[..., Hasher]]] = {
+    Algorithm.BLAKE3: blake3,
+    Algorithm.SHA256: hashlib.sha256,
+    Algorithm.SHA512: hashlib.sha512,
+}
 _by_label: Final = {algorithm.label: algorithm for algorithm in Algorithm}
 
 
@@ -109,9 +113,7 @@ class Digest:
 
     def matches(self, data: Buffer) -> bool:
         """Whether `data` hashes to this digest."""
-        hasher = self.algorithm.hasher()
-        hasher.update(data)
-        return hasher.digest() == self.key[1:]
+        return _hash[self.key[0]](data).digest() == self.key[1:]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Digest) and self.key == other.key
@@ -138,9 +140,7 @@ class Digest:
     @classmethod
     def of(cls, data: Buffer, algorithm: Algorithm = Algorithm.BLAKE3) -> Digest:
         """The digest of `data`."""
-        hasher = algorithm.hasher()
-        hasher.update(data)
-        return cls(algorithm, hasher.digest())
+        return cls(algorithm, _hash[algorithm](data).digest())
 
     @classmethod
     def parse(cls, text: str) -> Digest:

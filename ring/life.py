@@ -42,9 +42,12 @@ class Life(Struct, frozen=True):
 
     def superseded_by(self, known: Life) -> bool:
         """Whether `known` shows that this life is over, or that its disk was rolled back."""
-        if self.pair == known.pair:
-            return self.nonce != known.nonce
-        return self.pair < known.pair
+        # Field by field, without making pairs: every answer is looked at.
+        if self.incarnation != known.incarnation:
+            return self.incarnation < known.incarnation
+        if self.boot != known.boot:
+            return self.boot < known.boot
+        return self.nonce != known.nonce
 
 
 class Knowledge:
@@ -62,7 +65,7 @@ class Knowledge:
     def learn(self, node: NodeId, life: Life) -> bool:
         """Remember `life` if it is later; true when something was learnt."""
         known = self._latest.get(node)
-        if known is life:
+        if known == life:
             return False
         if known is not None and life.pair <= known.pair:
             if life.pair < known.pair or known.nonce in {life.nonce, NO_PROCESS}:
@@ -81,7 +84,7 @@ class Knowledge:
     def counts(self, node: NodeId, life: Life) -> bool:
         """Whether an answer of this life may still be counted."""
         known = self._latest.get(node)
-        return known is None or known is life or not life.superseded_by(known)
+        return known is None or known == life or not life.superseded_by(known)
 
     def latest(self, node: NodeId) -> Life | None:
         """The latest life heard of."""
