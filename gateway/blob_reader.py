@@ -5,7 +5,8 @@ Rules:
 2.  A large blob is read chunk by chunk, each verified before any of its bytes is handed on, a few
     chunks ahead of the client; any node that holds a good copy will do for each chunk.
 3.  A whole read of a large blob also runs the blob's own digest, and holds the last chunk back
-    until that matches: recipe and chunks may be intact and still not be the blob.
+    until that matches: recipe and chunks may be intact and still not be the blob.  It does so until
+    the recipe is proven (proven_recipes.py); chunks are verified in every read.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import deque
 
 from gateway.hashing import Hashing
 from gateway.memory_permits import Lease, MemoryPermits
+from gateway.proven_recipes import ProvenRecipes
 from gateway.records import Records
 from ring.digest import Buffer, Digest
 from ring.errors import Corrupt
@@ -61,6 +63,8 @@ class LargeBlobReader:
         blob: Digest,
         stat: BlobStat,
         recipe: Recipe,
+        checksum: bytes,
+        proven: ProvenRecipes,
         span: tuple[int, int],
         records: Records,
         hashing: Hashing,
@@ -70,13 +74,16 @@ class LargeBlobReader:
         self.stat = stat
         self._blob = blob
         self._recipe = recipe
+        self._checksum = checksum
+        self._proven = proven
         self._start, self._stop = span
         self._records = records
         self._hashing = hashing
         self._permits = permits
         self._ahead = read_ahead_chunks
         is_whole = span == (0, recipe.size_bytes)
-        self._hasher = blob.algorithm.hasher() if is_whole else None
+        to_prove = is_whole and checksum not in proven
+        self._hasher = blob.algorithm.hasher() if to_prove else None
         self._next = self._start // CHUNK_BYTES  # chunk to hand on
         self._following = self._next  # chunk to fetch
         self._last = (self._stop - 1) // CHUNK_BYTES if self._start < self._stop else -1
@@ -154,3 +161,4 @@ class LargeBlobReader:
     def _check_whole(self, raw: bytes) -> None:
         if raw != self._blob.raw:
             raise Corrupt(f"the recipe of {self._blob} does not describe it")
+        self._proven.add(self._checksum)

@@ -9,12 +9,13 @@ from gateway.blob_reader import LargeBlobReader, SmallBlobReader
 from gateway.calls import CallSettings
 from gateway.hashing import Hashing
 from gateway.memory_permits import Lease, MemoryPermits
+from gateway.proven_recipes import ProvenRecipes
 from gateway.records import Found, Records
 from gateway.upload import Upload, confirm_chunks
 from ring.digest import Algorithm, Buffer, Digest
 from ring.errors import BadRequest, Busy, Corrupt, DigestMismatch, NotFound, RangeNotSatisfiable
 from ring.limits import CHUNK_BYTES
-from ring.recipe import Recipe
+from ring.recipe import Recipe, recipe_checksum
 from ring.record import RecordKind, generation_of
 from ring.seams import BlobReader, BlobStat, Stored
 
@@ -29,6 +30,7 @@ class Chunked:
         patience_s = settings.bulk_timeout_s
         self._upload_permits = MemoryPermits(settings.chunks_in_flight_max, patience_s)
         self._download_permits = MemoryPermits(settings.chunks_in_flight_max, patience_s)
+        self._proven = ProvenRecipes()
         self._uploads = 0
 
     async def put(self, digest: Digest, data: Buffer) -> Stored:
@@ -58,6 +60,7 @@ class Chunked:
             self._records,
             self._hashing,
             self._upload_permits,
+            self._proven,
             digest=digest,
             algorithm=algorithm,
         )
@@ -125,6 +128,8 @@ class Chunked:
             blob=digest,
             stat=stat,
             recipe=recipe,
+            checksum=recipe_checksum(found.value),
+            proven=self._proven,
             span=(start, end),
             records=self._records,
             hashing=self._hashing,

@@ -21,11 +21,12 @@ from collections.abc import Sequence
 
 from gateway.hashing import Hashing
 from gateway.memory_permits import MemoryPermits
+from gateway.proven_recipes import ProvenRecipes
 from gateway.records import Records
 from ring.digest import Algorithm, Buffer, Digest, Hasher
 from ring.errors import DigestMismatch, HoldfastError, TooLarge, Unavailable
 from ring.limits import CHUNK_BYTES, RECIPE_CHUNKS_MAX
-from ring.recipe import Recipe
+from ring.recipe import Recipe, recipe_checksum
 from ring.record import RecordKind
 from ring.seams import Stored
 
@@ -41,6 +42,7 @@ class Upload:
         records: Records,
         hashing: Hashing,
         permits: MemoryPermits,
+        proven: ProvenRecipes,
         *,
         digest: Digest | None,
         algorithm: Algorithm,
@@ -48,6 +50,7 @@ class Upload:
         self._records = records
         self._hashing = hashing
         self._permits = permits
+        self._proven = proven
         self._promised = digest
         self._algorithm = digest.algorithm if digest is not None else algorithm
         self._whole: Hasher = self._algorithm.hasher()
@@ -112,6 +115,7 @@ class Upload:
             blob, RecordKind.RECIPE, self._size_bytes, value
         )
         await confirm_chunks(self._records, blob, self._chunks)
+        self._proven.add(recipe_checksum(value))
         return Stored(blob, self._size_bytes, created)
 
     async def abort(self) -> None:

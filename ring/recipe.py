@@ -80,6 +80,11 @@ class Recipe:
         return cls(size_bytes, chunks)
 
 
+def recipe_checksum(value: Buffer) -> bytes:
+    """The checksum of an encoded recipe; it stands for the blob's digest and all chunks'."""
+    return bytes(value[-_RAW_BYTES:])
+
+
 def recipe_bytes(size_bytes: int) -> int:
     """Length of the recipe of a blob of `size_bytes`."""
     return _HEADER.size + -(-size_bytes // CHUNK_BYTES) * _RAW_BYTES + _RAW_BYTES
