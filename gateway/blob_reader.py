@@ -15,7 +15,7 @@ import asyncio
 from collections import deque
 
 from gateway.hashing import Hashing
-from gateway.memory_permits import Lease, MemoryPermits
+from gateway.permits import Lease, Permits
 from gateway.proven_recipes import ProvenRecipes
 from gateway.records import Records
 from ring.digest import Buffer, Digest
@@ -68,7 +68,7 @@ class LargeBlobReader:
         span: tuple[int, int],
         records: Records,
         hashing: Hashing,
-        permits: MemoryPermits,
+        permits: Permits,
         read_ahead_chunks: int,
     ) -> None:
         self.stat = stat

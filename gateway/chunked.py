@@ -8,12 +8,13 @@ from contextlib import aclosing
 from gateway.blob_reader import LargeBlobReader, SmallBlobReader
 from gateway.calls import CallSettings
 from gateway.hashing import Hashing
-from gateway.memory_permits import Lease, MemoryPermits
+from gateway.permits import Lease, Permits
 from gateway.proven_recipes import ProvenRecipes
 from gateway.records import Found, Records
 from gateway.upload import Upload, confirm_chunks
+from ring.announced import AnnouncedPieces
 from ring.digest import Algorithm, Buffer, Digest
-from ring.errors import BadRequest, Busy, Corrupt, DigestMismatch, NotFound, RangeNotSatisfiable
+from ring.errors import BadRequest, Corrupt, DigestMismatch, NotFound, RangeNotSatisfiable
 from ring.limits import CHUNK_BYTES
 from ring.recipe import Recipe, recipe_checksum
 from ring.record import RecordKind, generation_of
@@ -28,21 +29,17 @@ class Chunked:
         self._hashing = hashing
         self._settings = settings
         patience_s = settings.bulk_timeout_s
-        self._upload_permits = MemoryPermits(settings.chunks_in_flight_max, patience_s)
-        self._download_permits = MemoryPermits(settings.chunks_in_flight_max, patience_s)
+        self._upload_permits = Permits(settings.chunks_in_flight_max, patience_s)
+        self._download_permits = Permits(settings.chunks_in_flight_max, patience_s)
         self._proven = ProvenRecipes()
-        self._uploads = 0
+        self._turns = Permits(settings.uploads_max, patience_s)
 
     async def put(self, digest: Digest, data: Buffer) -> Stored:
         """See BlobStore."""
         if len(data) > CHUNK_BYTES:
             async with aclosing(_slices(data)) as slices:
                 return await self.put_stream(slices, digest=digest)
-        computed = await self._hashing.digest(data, digest.algorithm)
-        if computed != digest:
-            raise _mismatch(digest, computed)
-        created = await self._records.put_root(digest, RecordKind.DATA, len(data), data)
-        return Stored(digest, len(data), created)
+        return await self._put_small(data, digest, digest.algorithm)
 
     async def put_stream(
         self,
@@ -50,11 +47,22 @@ class Chunked:
         *,
         digest: Digest | None = None,
         algorithm: Algorithm = Algorithm.BLAKE3,
+        size_bytes: int | None = None,
     ) -> Stored:
-        """See BlobStore."""
-        if self._uploads >= self._settings.uploads_max:
-            raise Busy("too many uploads are under way; try again")
-        self._uploads += 1
+        """See BlobStore.  What may be large waits for its turn; raises Busy when none comes."""
+        if size_bytes is not None and size_bytes <= CHUNK_BYTES:
+            return await self._put_small(await _joined(pieces, size_bytes), digest, algorithm)
+        await self._turns.acquire()
+        try:
+            if size_bytes is not None:
+                pieces = AnnouncedPieces(pieces, size_bytes)
+            return await self._put_large(pieces, digest, algorithm)
+        finally:
+            self._turns.release()
+
+    async def _put_large(
+        self, pieces: AsyncIterator[Buffer], digest: Digest | None, algorithm: Algorithm
+    ) -> Stored:
         filler = _ChunkFiller(self._upload_permits)
         upload = Upload(
             self._records,
@@ -77,16 +85,18 @@ class Chunked:
                 await upload.take(filler.hand_over())
             return await upload.commit()
         finally:
-            self._uploads -= 1
             filler.close()
             await upload.abort()
 
     async def _put_small(
-        self, data: bytes, digest: Digest | None, algorithm: Algorithm
+        self, data: Buffer, digest: Digest | None, algorithm: Algorithm
     ) -> Stored:
-        if digest is None:
-            digest = await self._hashing.digest(data, algorithm)
-        return await self.put(digest, data)
+        named = algorithm if digest is None else digest.algorithm
+        computed = await self._hashing.digest(data, named)
+        if digest is not None and computed != digest:
+            raise _mismatch(digest, computed)
+        created = await self._records.put_root(computed, RecordKind.DATA, len(data), data)
+        return Stored(computed, len(data), created)
 
     async def get(self, digest: Digest) -> bytes:
         """See BlobStore."""
@@ -187,7 +197,7 @@ class _ChunkFiller:
     The first chunk is kept back until more follows, since a blob of one chunk is no large blob.
     """
 
-    def __init__(self, permits: MemoryPermits) -> None:
+    def __init__(self, permits: Permits) -> None:
         self._permits = permits
         self._buffer: bytearray | None = None
         self.flushed = False
@@ -228,6 +238,11 @@ def _mismatch(expected: Digest, computed: Digest) -> DigestMismatch:
         expected=str(expected),
         computed=str(computed),
     )
+
+
+async def _joined(pieces: AsyncIterator[Buffer], size_bytes: int) -> Buffer:
+    parts = [bytes(piece) async for piece in AnnouncedPieces(pieces, size_bytes)]
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def _slices(data: Buffer) -> AsyncGenerator[Buffer, None]:

@@ -20,7 +20,7 @@ import asyncio
 from collections.abc import Sequence
 
 from gateway.hashing import Hashing
-from gateway.memory_permits import MemoryPermits
+from gateway.permits import Permits
 from gateway.proven_recipes import ProvenRecipes
 from gateway.records import Records
 from ring.digest import Algorithm, Buffer, Digest, Hasher
@@ -41,7 +41,7 @@ class Upload:
         self,
         records: Records,
         hashing: Hashing,
-        permits: MemoryPermits,
+        permits: Permits,
         proven: ProvenRecipes,
         *,
         digest: Digest | None,

@@ -29,6 +29,7 @@ from holdfast.upload import (
     file_bytes,
 )
 from node.host import HostRandomness
+from ring.announced import AnnouncedPieces
 from ring.digest import Algorithm, Buffer, Digest
 from ring.errors import BadRequest, NotFound, PeerProtocol, RangeNotSatisfiable
 from ring.limits import CHUNK_BYTES, LIST_ENTRIES_MAX, MIB
@@ -105,19 +106,23 @@ class Client:
         *,
         digest: Digest | str | None = None,
         algorithm: Algorithm = Algorithm.BLAKE3,
+        size_bytes: int | None = None,
         on_bytes: Callable[[int], None] | None = None,
     ) -> Stored:
         """Store what the pieces add up to.
 
         A stream longer than 1 MiB cannot be sent twice, so an error in the middle is final.
+        size_bytes: how long it will be, where that is known; raises BadRequest when it is not so.
         on_bytes: told how many bytes of the current attempt are on their way.
         """
         named = None if digest is None else _digest(digest)
         start = bytearray()
+        if size_bytes is not None:
+            pieces = AnnouncedPieces(pieces, size_bytes)
         async for piece in pieces:
             start += piece
             if len(start) > _COLLECTED_BYTES_MAX:
-                source = StreamSource(_chained(bytes(start), pieces))
+                source = StreamSource(_chained(bytes(start), pieces), size_bytes)
                 return await self._put(source, named, algorithm, on_bytes)
         if named is None:
             named = Digest.of(start, algorithm)

@@ -94,15 +94,15 @@ def file_bytes(path: str) -> int:
 
 
 class StreamSource:
-    """Somebody else's iterator: it can be repeated as long as nothing was taken from it."""
+    """Somebody else's iterator: it can be repeated as long as nothing was taken from it.
 
-    def __init__(self, pieces: AsyncIterator[Buffer]) -> None:
+    size_bytes: how long it will be, None when that is not known.
+    """
+
+    def __init__(self, pieces: AsyncIterator[Buffer], size_bytes: int | None = None) -> None:
         self._pieces = pieces
         self._touched = False
-
-    @property
-    def size_bytes(self) -> None:
-        """Not known."""
+        self.size_bytes = size_bytes
 
     @property
     def repeatable(self) -> bool:

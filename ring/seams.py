@@ -235,8 +235,12 @@ class BlobStore(Protocol):
         *,
         digest: Digest | None = None,
         algorithm: Algorithm = Algorithm.BLAKE3,
+        size_bytes: int | None = None,
     ) -> Stored:
-        """Store what the pieces add up to, in bounded memory; `digest` is computed when absent."""
+        """Store what the pieces add up to, in bounded memory; `digest` is computed when absent.
+
+        size_bytes: how long it will be, where that is known; then a small blob is no large upload.
+        """
 
     async def get(self, digest: Digest) -> bytes:
         """The whole blob."""

@@ -99,7 +99,9 @@ class BlobHandlers:
         body.check_size()
         reserved = self._admission.reserve(body.size_bytes)
         try:
-            stored = await self._store.put_stream(body, algorithm=algorithm)
+            stored = await self._store.put_stream(
+                body, algorithm=algorithm, size_bytes=body.size_bytes
+            )
         finally:
             self._admission.free(reserved)
         return _stored(201, stored, f"Location: /v1/blobs/{stored.digest}\r\n".encode("ascii"))

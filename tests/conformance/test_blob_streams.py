@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from ring.digest import Algorithm, Digest
-from ring.errors import RangeNotSatisfiable
+from ring.errors import BadRequest, RangeNotSatisfiable
 from ring.limits import CHUNK_BYTES, KIB, MIB
 from ring.seams import BlobStore, Stored
 from tests.conformance.blobs import LARGE, SIZES, content, is_absent, listed, pieces, read
@@ -43,6 +43,35 @@ async def test_a_stream_is_what_its_pieces_add_up_to(blobs: BlobStore, size_byte
         assert stored == Stored(digest, size_bytes, created=True), inside
         assert await blobs.get(digest) == data
         await blobs.delete(digest)
+
+
+@pytest.mark.parametrize("size_bytes", SIZES)
+async def test_a_stream_of_announced_length_is_what_its_pieces_add_up_to(
+    blobs: BlobStore, size_bytes: int
+) -> None:
+    data = content(size_bytes)
+    half = size_bytes // 2
+    for digest in (Digest.of(data), None):
+        parts = pieces(data[:half], b"", data[half:])
+
+        stored = await blobs.put_stream(parts, digest=digest, size_bytes=size_bytes)
+
+        assert stored == Stored(Digest.of(data), size_bytes, created=True)
+        assert await blobs.get(stored.digest) == data
+        await blobs.delete(stored.digest)
+
+
+@pytest.mark.parametrize("size_bytes", [1, 10, CHUNK_BYTES, LARGE])
+@pytest.mark.parametrize("missing_bytes", [1, -1])
+async def test_a_stream_that_is_not_as_long_as_announced_is_refused(
+    blobs: BlobStore, size_bytes: int, missing_bytes: int
+) -> None:
+    data = content(size_bytes)
+    with pytest.raises(BadRequest):
+        await blobs.put_stream(pieces(data), size_bytes=size_bytes + missing_bytes)
+
+    assert await is_absent(blobs, Digest.of(data))
+    assert await listed(blobs) == []
 
 
 async def test_a_stream_of_single_bytes_is_a_blob(blobs: BlobStore) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from gateway.coordinator import Coordinator
-from gateway.memory_permits import MemoryPermits
+from gateway.permits import Permits
 from ring.digest import Buffer
 from ring.limits import CHUNK_BYTES
 from tests.fakes.small_cluster import SmallCluster
@@ -20,12 +20,12 @@ async def pieces(data: bytes, size: int = CHUNK_BYTES) -> AsyncIterator[Buffer]:
         piece[:] = bytes(len(piece))
 
 
-def permits_of(gateway: Coordinator) -> tuple[MemoryPermits, MemoryPermits]:
+def permits_of(gateway: Coordinator) -> tuple[Permits, Permits]:
     """Those for uploads and those for downloads."""
     return gateway._upload_permits, gateway._download_permits  # noqa: SLF001 - what must not leak
 
 
-def free_in(permits: MemoryPermits) -> int:
+def free_in(permits: Permits) -> int:
     """How many can be taken now; they are given back."""
     taken = 0
     while permits.try_acquire():

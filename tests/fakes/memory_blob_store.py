@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from ring.digest import Algorithm, Buffer, Digest
-from ring.errors import DigestMismatch, HoldfastError, NotFound, RangeNotSatisfiable
+from ring.errors import BadRequest, DigestMismatch, HoldfastError, NotFound, RangeNotSatisfiable
 from ring.limits import KIB
 from ring.seams import BlobStat, Stored
 
@@ -53,9 +53,12 @@ class MemoryBlobStore:
         *,
         digest: Digest | None = None,
         algorithm: Algorithm = Algorithm.BLAKE3,
+        size_bytes: int | None = None,
     ) -> Stored:
         await self._called("put_stream")
         data = b"".join([bytes(piece) async for piece in pieces])
+        if size_bytes is not None and len(data) != size_bytes:
+            raise BadRequest(f"{len(data)} bytes came where {size_bytes} were announced")
         return self._keep(Digest.of(data, algorithm) if digest is None else digest, data)
 
     async def get(self, digest: Digest) -> bytes:

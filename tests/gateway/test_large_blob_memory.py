@@ -110,6 +110,7 @@ async def test_uploads_beyond_the_bound_are_refused_and_then_taken_again() -> No
         await asyncio.sleep(0.1)
         with pytest.raises(Busy):
             await gateway.put_stream(pieces(b"one more"))
+        await gateway.put_stream(pieces(b"known to be small"), size_bytes=17)
         gate.set()
         await asyncio.gather(*uploads)
         await gateway.put_stream(pieces(b"one more"))

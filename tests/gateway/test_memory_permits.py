@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.memory_permits import MemoryPermits
+from gateway.permits import Permits
 from ring.errors import Busy
 from tests.fakes.large_blobs import free_in
 from tests.fakes.virtual_time import in_virtual_time
@@ -14,7 +14,7 @@ from tests.fakes.virtual_time import in_virtual_time
 
 @in_virtual_time
 async def test_no_more_are_given_than_there_are() -> None:
-    permits = MemoryPermits(2, 5)
+    permits = Permits(2, 5)
     await permits.acquire()
     assert permits.try_acquire()
     assert not permits.try_acquire()
@@ -28,7 +28,7 @@ async def test_no_more_are_given_than_there_are() -> None:
 
 @in_virtual_time
 async def test_who_waits_is_served_in_order_and_before_who_comes_later() -> None:
-    permits = MemoryPermits(1, 5)
+    permits = Permits(1, 5)
     await permits.acquire()
     order: list[int] = []
 
@@ -52,7 +52,7 @@ async def test_who_waits_is_served_in_order_and_before_who_comes_later() -> None
 
 @in_virtual_time
 async def test_who_gives_up_leaves_its_place() -> None:
-    permits = MemoryPermits(1, 5)
+    permits = Permits(1, 5)
     await permits.acquire()
     first = asyncio.create_task(permits.acquire())
     second = asyncio.create_task(permits.acquire())
@@ -69,7 +69,7 @@ async def test_who_gives_up_leaves_its_place() -> None:
 @pytest.mark.parametrize("turns", [0, 1, 2])
 @in_virtual_time
 async def test_a_permit_given_to_who_is_giving_up_is_not_lost(turns: int) -> None:
-    permits = MemoryPermits(1, 5)
+    permits = Permits(1, 5)
     await permits.acquire()
     waiter = asyncio.create_task(permits.acquire())
     await asyncio.sleep(1)
@@ -86,7 +86,7 @@ async def test_a_permit_given_to_who_is_giving_up_is_not_lost(turns: int) -> Non
 
 @in_virtual_time
 async def test_a_permit_given_in_the_moment_of_the_timeout_is_not_lost() -> None:
-    permits = MemoryPermits(1, 5)
+    permits = Permits(1, 5)
     await permits.acquire()
     waiter = asyncio.create_task(permits.acquire())
     await asyncio.sleep(0)

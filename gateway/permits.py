@@ -1,4 +1,4 @@
-"""A bound on memory: permits for buffers of CHUNK_BYTES, waited for with a deadline."""
+"""A bound on how much is done or held at once: permits, waited for in line and with a deadline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 from ring.errors import Busy
 
 
-class MemoryPermits:
+class Permits:
     """`count` permits, given in the order of asking."""
 
     def __init__(self, count: int, patience_s: float) -> None:
@@ -62,7 +62,7 @@ class MemoryPermits:
 class Lease:
     """At most one permit, for as long as its holder keeps what it stands for."""
 
-    def __init__(self, permits: MemoryPermits) -> None:
+    def __init__(self, permits: Permits) -> None:
         self._permits = permits
         self._is_held = False
 
