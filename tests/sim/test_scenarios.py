@@ -190,6 +190,23 @@ def test_when_every_copy_rotted_nothing_is_served_and_a_put_heals(
     play(story, seed=1, options=options)
 
 
+def test_a_copy_of_an_older_put_is_served_as_what_it_is_now() -> None:
+    """Seed 98: a node that missed a delete and the put after it reported the buried generation."""
+
+    async def story(cluster: Story) -> None:
+        assert await cluster.put() is Verdict.DONE
+        await asyncio.sleep(1)
+        for node in cluster.nodes:
+            cluster.cut_off(node)
+            assert await cluster.delete() is Verdict.DONE
+            assert await cluster.put() is Verdict.DONE
+            cluster.network.mend()
+            for _ in range(6):
+                assert await cluster.get() is Verdict.PRESENT
+
+    play(story)
+
+
 def test_a_dead_node_costs_a_miss_and_a_delete_no_deadline() -> None:
     """Seed 14 of the first simulator: spares say no, the owners heard before are asked again."""
 
