@@ -37,7 +37,8 @@ MUST_NOT_REACH: Final = {
 RING_MAY_IMPORT: Final = frozenset(
     """
     __future__ abc array base64 binascii bisect blake3 collections contextlib copy dataclasses enum
-    fractions functools hashlib heapq hmac ipaddress itertools math msgpack msgspec operator re string
+    fractions functools hashlib heapq hmac ipaddress itertools math msgpack msgspec operator re
+    string
     struct types typing uhashring urllib.parse zlib
     """.split()
 )
