@@ -132,10 +132,16 @@ class Read:
             if intact and self._value is None:
                 self._value, self._state = outcome.payload, state
         self._answers[node] = outcome
-        if self._state is None or (self._value is None and state.root >= self._state.root):
+        if self._describes_better(state):
             self._state = state
         held = state.held and (outcome.payload is None or intact)
         self.plan.answered(node, state.root, held=held, intact=intact)
+
+    def _describes_better(self, state: RecordState) -> bool:
+        """Whether kind and size are to be taken from this state; of a value here they are known."""
+        if self._value is not None or state.kind is RecordKind.NONE:
+            return False
+        return self._state is None or state.root >= self._state.root
 
     def _fail(self, node: NodeId, error: HoldfastError) -> None:
         self.plan.failed(node)
@@ -177,6 +183,8 @@ def state_of(answer: Answer) -> RecordState:
     state = expect(answer, RecordReply).state
     if state.kind is RecordKind.NONE and (state.held or answer.payload is not None):
         raise PeerProtocol(f"{answer.node} has a value of no kind")
+    if state.kind is RecordKind.NONE and is_live(state.root):
+        raise PeerProtocol(f"{answer.node} says that something of no kind was put")
     return state
 
 

@@ -303,3 +303,31 @@ async def test_a_head_is_answered_by_whoever_has_a_copy() -> None:
         await third.store.verify(KEY)
         with pytest.raises(Unavailable):
             await gateway.stat(DIGEST)
+
+
+@pytest.mark.parametrize("answers_first", range(3))
+@in_virtual_time
+async def test_the_size_is_that_of_a_node_that_has_one(answers_first: int) -> None:
+    """Seed 11213: a HEAD raced a delete whose tombstone was on a node that never had the blob.
+
+    A spare's no voided the tombstone, its node fell silent, and its size - none - was told.
+    """
+    async with small_cluster(4) as cluster:
+        gateway = cluster.gateway()
+        for _ in range(answers_first):  # another node is asked first in each turn
+            with pytest.raises(NotFound):
+                await gateway.stat(DIGEST)
+        holder, buried, silent = cluster.owners(DIGEST)
+        (spare,) = cluster.spares(DIGEST)
+        await cluster.store(on=[holder])
+        await buried.store.bury(KEY, 1)
+        faults = cluster.network.faults
+        faults.frozen.add(silent.node)
+
+        def then_silence(_: Request, answer: Answer) -> Answer:
+            faults.frozen.add(buried.node)
+            return answer
+
+        faults.rewrite[spare.node] = then_silence
+
+        assert (await gateway.stat(DIGEST)).size_bytes == len(BLOB)
