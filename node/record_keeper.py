@@ -27,8 +27,8 @@ from node.operations import Operations
 from node.record_change import RecordChange
 from node.record_reader import RecordReader
 from node.record_row import pack_row
-from node.record_table import RecordTable
 from node.state_journal import Ledger
+from node.table import Table
 from node.value_check import Offload, ValueCheck, in_place
 from node.values import Values
 from ring import admission
@@ -62,7 +62,7 @@ class RecordKeeper(RecordReader):
     def __init__(
         self,
         *,
-        table: RecordTable,
+        table: Table,
         values: Values,
         ledger: Ledger,
         clock: Clock,

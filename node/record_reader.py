@@ -8,7 +8,7 @@ from typing import Final
 
 from node.file_span import FileSpan
 from node.local_store import StoreUsage
-from node.record_table import RecordTable
+from node.table import Table
 from node.value_check import value_bytes
 from node.values import Values
 from ring.digest import Buffer, Digest
@@ -22,7 +22,7 @@ _SLICE_ENTRIES: Final = 256  # about a millisecond of the event loop
 class RecordReader:
     """The reading half of node/record_keeper.py; everything it says is durable."""
 
-    def __init__(self, table: RecordTable, values: Values) -> None:
+    def __init__(self, table: Table, values: Values) -> None:
         self._table = table
         self._values = values
         self._quarantined_total = 0
