@@ -16,6 +16,7 @@ class CallSettings:
     write_patience_s: after this long without an answer, a spare joins a write.
     hedge_floor_s: a read is never hedged earlier than this.  chunk_patience_s: after this long
         without a chunk, a second node is asked for it.
+    list_patience_s: a page of a listing waits so long for each silent node, once.
     stragglers_max: acknowledged writes still under way.
     chunks_in_flight_max: chunks of large blobs in memory, each CHUNK_BYTES, one bound for uploads
         and one for downloads.
@@ -29,6 +30,7 @@ class CallSettings:
     write_patience_s: float = 1.0
     hedge_floor_s: float = 0.01
     chunk_patience_s: float = 0.5
+    list_patience_s: float = 0.5
     stragglers_max: int = 256
     chunks_in_flight_max: int = 96
     uploads_max: int = 64

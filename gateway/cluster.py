@@ -160,6 +160,10 @@ class Cluster:
         self._had_failures = True
         self.latency(node).fail()
 
+    def has_failed(self, node: NodeId) -> bool:
+        """Whether the last thing asked of it came to nothing."""
+        return self.latency(node).failures_in_a_row > 0
+
     def learn_floor(self, partition: int, floor: int) -> None:
         """Remember a floor, so that the next put of the partition starts above it."""
         if floor > self.floors.get(partition, 0):

@@ -43,6 +43,11 @@ class Fanout:
         """Whether nothing is under way and nothing is left to take."""
         return not self.under_way and not self._arrived
 
+    @property
+    def awaits_calls(self) -> bool:
+        """Whether something is under way and everything that arrived was taken."""
+        return bool(self.under_way) and not self._arrived
+
     def ask(
         self,
         node: NodeId,

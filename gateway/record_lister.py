@@ -77,13 +77,26 @@ class RecordLister:
         try:
             for node in nodes:
                 fanout.ask(node, request, timeout_s=self._settings.read_timeout_s)
-            while not fanout.exhausted:
-                arrived = await fanout.next()
-                assert arrived is not None
-                self._take(*arrived, request, pages)
+            while not fanout.exhausted and not self._may_go_on(fanout, pages):
+                arrived = await fanout.next(self._settings.list_patience_s)
+                if arrived is not None:
+                    self._take(*arrived, request, pages)
+                    continue
+                for node in fanout.under_way.values():
+                    self._cluster.note_no_vote(node)  # not waited for again until it is well
         finally:
             fanout.abandon()
         return self._merged(pages)
+
+    def _may_go_on(
+        self, fanout: Fanout, pages: dict[NodeId, tuple[Answer, PageReply]]
+    ) -> bool:
+        """Whether only nodes are silent that were silent before, and the others are a cover."""
+        silent = fanout.under_way.values()
+        if not fanout.awaits_calls or not all(map(self._cluster.has_failed, silent)):
+            return False
+        nodes = [node for node, (answer, _) in pages.items() if self._cluster.is_current(answer)]
+        return all(one.is_cover(nodes) for one in fanout.live.distinct_placements())
 
     def _take(
         self,
@@ -102,6 +115,7 @@ class RecordLister:
             self._cluster.note_error(node, error)
             return
         if self._cluster.counts(outcome):
+            self._cluster.note_vote(node)
             pages[node] = outcome, page
 
     def _merged(self, pages: dict[NodeId, tuple[Answer, PageReply]]) -> _Span:

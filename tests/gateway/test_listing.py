@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
+from gateway.calls import CallSettings
 from gateway.coordinator import Coordinator
 from ring.digest import Algorithm, Digest
 from ring.errors import BadRequest, Busy, HoldfastError, Unavailable
@@ -279,3 +280,34 @@ async def test_a_node_that_lists_what_comes_before_the_page_is_as_good_as_silent
 
         cluster.network.faults.rewrite[next(iter(cluster.nodes))] = stuck
         assert await everything(gateway, 3) == blobs
+
+
+@in_virtual_time
+async def test_a_silent_node_is_waited_for_once_and_not_on_every_page() -> None:
+    async with small_cluster(5, 3) as cluster:
+        blobs = await some_blobs(cluster)
+        gateway, loop = cluster.gateway(), asyncio.get_running_loop()
+        silent = next(iter(cluster.nodes))
+        cluster.network.faults.frozen.add(silent)
+        began_s = loop.time()
+        assert await everything(gateway, 3) == blobs
+        assert loop.time() - began_s < 2 * CallSettings().list_patience_s
+
+        cluster.network.faults.frozen.clear()
+        await asyncio.sleep(CallSettings().read_timeout_s)
+        assert await everything(gateway, 3) == blobs  # by whoever answers, in time or not
+
+
+@in_virtual_time
+async def test_nodes_that_are_needed_are_waited_for() -> None:
+    async with small_cluster() as cluster:
+        blobs = await some_blobs(cluster)
+        gateway = cluster.gateway()
+        slow = [cluster.network.hold(node, ListRecords) for node in list(cluster.nodes)[:2]]
+        listing = asyncio.ensure_future(everything(gateway, 100))
+        await asyncio.sleep(3 * CallSettings().list_patience_s)
+        assert not listing.done()
+        for each in slow:
+            each.release()
+
+        assert await listing == blobs
