@@ -53,7 +53,7 @@ MUTANTS: Final = (
         "gateway/hashing.py",
         "        if kind is RecordKind.RECIPE:\n            return is_recipe_of(digest, value)\n",
         "        return True\n",
-        SIM,
+        ("tests/gateway/test_get.py", "tests/gateway/test_large_blob_faults.py"),
     ),
     Mutant(
         "ack at W-1",
@@ -67,7 +67,7 @@ MUTANTS: Final = (
         "gateway/cluster.py",
         "        return self.is_current(answer) and answer.voter\n",
         "        return self.is_current(answer)\n",
-        ("tests/gateway/test_get.py",),
+        ("tests/gateway/test_lives.py", "tests/gateway/test_put.py"),
     ),
     Mutant(
         "a miss without a cover",
@@ -114,7 +114,8 @@ MUTANTS: Final = (
     Mutant(
         "answers of a life that is over count",
         "ring/life.py",
-        "            return self.nonce != known.nonce\n        return self.pair < known.pair\n",
+        "            return self.incarnation < known.incarnation\n        if self.boot != known.boot:\n"
+        "            return self.boot < known.boot\n        return self.nonce != known.nonce\n",
         "            return False\n        return False\n",
         ("tests/ring/test_life.py", "tests/node/test_membership.py"),
     ),
