@@ -114,7 +114,8 @@ MUTANTS: Final = (
     Mutant(
         "answers of a life that is over count",
         "ring/life.py",
-        "            return self.incarnation < known.incarnation\n        if self.boot != known.boot:\n"
+        "            return self.incarnation < known.incarnation\n"
+        "        if self.boot != known.boot:\n"
         "            return self.boot < known.boot\n        return self.nonce != known.nonce\n",
         "            return False\n        return False\n",
         ("tests/ring/test_life.py", "tests/node/test_membership.py"),
