@@ -36,3 +36,11 @@ class SpanDisk(Protocol):
 
     async def span(self, path: str) -> FileSpan:
         """Open a file for sending; raises FileNotFoundError or StorageFault."""
+
+
+@runtime_checkable
+class SpanFile(Protocol):
+    """What an open file may offer beyond `ring.seams.File`."""
+
+    async def span(self, offset: int, size_bytes: int) -> FileSpan:
+        """A part of it ready for sending, open for as long as that takes; raises StorageFault."""

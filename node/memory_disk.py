@@ -58,8 +58,11 @@ class MemoryFile:
     def read_now(self, offset: int, size_bytes: int) -> bytes | None:
         return bytes(self._open().data[offset : offset + size_bytes])
 
-    async def write(self, offset: int, data: Buffer) -> None:
-        self._open().write(offset, data)
+    async def write(self, offset: int, *pieces: Buffer) -> None:
+        self._open().write(offset, b"".join(pieces))
+
+    async def write_durably(self, offset: int, *pieces: Buffer) -> None:
+        await self.write(offset, *pieces)
 
     async def sync(self) -> None:
         """Nothing outlives the process, so nothing is left to do."""
@@ -70,6 +73,10 @@ class MemoryFile:
 
     async def truncate(self, size_bytes: int) -> None:
         self._open().resize(size_bytes)
+
+    async def allocate(self, size_bytes: int) -> None:
+        content = self._open()
+        content.resize(max(size_bytes, len(content.data)))
 
     async def close(self) -> None:
         self._content = None
@@ -88,7 +95,9 @@ class MemoryDisk:
         self._files: dict[str, _Content] = {}
         self._directories: dict[str, None] = {"": None}
 
-    async def open(self, path: str, *, create: bool = False) -> MemoryFile:
+    async def open(
+        self, path: str, *, create: bool = False, direct: bool = False
+    ) -> MemoryFile:
         if create and path not in self._files:
             self._files[path] = self._created(path)
         return MemoryFile(self._there(path))

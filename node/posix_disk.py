@@ -17,6 +17,7 @@ nothing to say.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import resource
 import stat
@@ -25,6 +26,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
+import structlog
+
+from node.aligned_blocks import AlignedBlocks
+from node.payload_slots import PayloadSlots
 from node.posix_descriptors import Descriptor, OpenFiles
 from node.posix_file import PosixFile, PosixSpan, fault, read_at, write_all
 from node.posix_threads import Settled, Threads
@@ -34,6 +39,8 @@ from ring.limits import PAYLOAD_SMALL_BYTES_MAX
 from ring.seams import FileInfo
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 # More than the processors: the threads wait for the medium, and ext4 commits all the syncs that
 # wait at the same time in one go.
@@ -69,6 +76,8 @@ class PosixDisk:
         self._scratch = bytearray(PAYLOAD_SMALL_BYTES_MAX + 1)
         self._window = memoryview(self._scratch)
         self._parents_synced: set[str] = set()
+        self._blocks = AlignedBlocks(PayloadSlots())
+        self._told_of_cache = False
         self._closed = False
 
     async def close(self) -> None:
@@ -79,12 +88,14 @@ class PosixDisk:
             if await self._threads.close():
                 os.close(self._root)
 
-    async def open(self, path: str, *, create: bool = False) -> PosixFile:
+    async def open(
+        self, path: str, *, create: bool = False, direct: bool = False
+    ) -> PosixFile:
         flags = _UPDATE | os.O_CREAT if create else _UPDATE
-        opened = await self._run(
-            "open", path, partial(self._open_regular, _checked(path), flags), _release_unwanted
-        )
-        return PosixFile(path, opened, self._threads)
+        work = partial(self._open_regular, _checked(path), flags)
+        opened = await self._run("open", path, work, _release_unwanted)
+        blocks = self._blocks if direct and self._make_direct(path, opened) else None
+        return PosixFile(path, opened, self._threads, blocks)
 
     async def read(self, path: str) -> bytes:
         token = self._open_files.reading(path)
@@ -188,6 +199,18 @@ class PosixDisk:
         opened.hold()
         work = partial(read_at, opened.number, 0, opened.size_bytes)
         await self._run("read", path, work, lambda _result, _future: opened.release())
+
+    def _make_direct(self, path: str, opened: Descriptor) -> bool:
+        """Have writes pass by the cache, where the file system can."""
+        flags = fcntl.fcntl(opened.number, fcntl.F_GETFL)
+        try:
+            fcntl.fcntl(opened.number, fcntl.F_SETFL, flags | os.O_DIRECT)
+        except OSError as error:
+            if not self._told_of_cache:
+                self._told_of_cache = True
+                log.warning("writes pass through the system's cache", path=path, error=str(error))
+            return False
+        return True
 
     def _close_later(self, number: int) -> None:
         # The last close of an unlinked file frees its blocks, which may take a while.

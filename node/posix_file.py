@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
+from node.aligned_blocks import AlignedBlocks
 from node.posix_descriptors import Descriptor
 from node.posix_threads import Threads
 from ring.digest import Buffer
@@ -41,10 +42,30 @@ def write_all(number: int, data: Buffer, offset: int) -> None:
         written += os.pwrite(number, view[written:], offset + written)
 
 
-class PosixFile:
-    """ring.seams.File over a descriptor, which it closes when the last call on it is over."""
+def write_pieces(number: int, pieces: Sequence[Buffer], offset: int) -> None:
+    """`write_all` of several buffers in a row, in one call where the system takes them all."""
+    written = os.pwritev(number, pieces, offset)
+    for piece in pieces:
+        if written < len(piece):
+            write_all(number, memoryview(piece)[max(0, written) :], offset + max(0, written))
+        offset += len(piece)
+        written -= len(piece)
 
-    def __init__(self, path: str, descriptor: Descriptor, threads: Threads) -> None:
+
+class PosixFile:
+    """ring.seams.File over a descriptor, which it closes when the last call on it is over.
+
+    blocks: the file was opened with O_DIRECT, and what is written has to be aligned by this.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        descriptor: Descriptor,
+        threads: Threads,
+        blocks: AlignedBlocks | None = None,
+    ) -> None:
+        self._blocks = blocks
         self._path = path
         self._descriptor = descriptor
         self._threads = threads
@@ -65,12 +86,25 @@ class PosixFile:
             return None
         return bytes(data[:count])
 
-    async def write(self, offset: int, data: Buffer) -> None:
-        await self._run("write", partial(write_all, self._number, data, offset))
+    async def write(self, offset: int, *pieces: Buffer) -> None:
+        if self._blocks is not None:
+            pieces = self._blocks.aligned(offset, pieces)
+        await self._run("write", partial(write_pieces, self._number, pieces, offset))
+
+    async def write_durably(self, offset: int, *pieces: Buffer) -> None:
+        self._require_trust()
+        if self._blocks is not None:
+            pieces = self._blocks.aligned(offset, pieces)
+        number = self._number
+
+        def work() -> None:
+            write_pieces(number, pieces, offset)
+            self._sync(number)
+
+        await self._run("write", work)
 
     async def sync(self) -> None:
-        if self._distrusted:
-            raise StorageFault(f"sync {self._path}: it failed before and is not tried again")
+        self._require_trust()
         await self._run("sync", partial(self._sync, self._number))
 
     async def size_bytes(self) -> int:
@@ -79,10 +113,31 @@ class PosixFile:
     async def truncate(self, size_bytes: int) -> None:
         await self._run("truncate", partial(os.ftruncate, self._number, size_bytes))
 
+    async def allocate(self, size_bytes: int) -> None:
+        await self._run("allocate", partial(os.posix_fallocate, self._number, 0, size_bytes))
+
+    async def span(self, offset: int, size_bytes: int) -> PosixSpan:
+        """See node.file_span.SpanFile."""
+        descriptor = self._descriptor
+        number = self._number
+        descriptor.hold()
+        span = PosixSpan(self._path, descriptor, offset, size_bytes)
+        try:
+            if not span.is_resident():
+                await self._run("read", partial(read_at, number, offset, size_bytes))
+        except BaseException:
+            span.close()
+            raise
+        return span
+
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
             self._descriptor.release()
+
+    def _require_trust(self) -> None:
+        if self._distrusted:
+            raise StorageFault(f"sync {self._path}: it failed before and is not tried again")
 
     def _sync(self, number: int) -> None:
         try:
@@ -116,10 +171,13 @@ class PosixFile:
 
 
 class PosixSpan:
-    """node.file_span.FileSpan over a descriptor of its own."""
+    """node.file_span.FileSpan over a descriptor that is held for it: all of the file, or a part."""
 
-    def __init__(self, path: str, descriptor: Descriptor) -> None:
-        self.size_bytes = descriptor.size_bytes
+    def __init__(
+        self, path: str, descriptor: Descriptor, start: int = 0, size_bytes: int | None = None
+    ) -> None:
+        self.size_bytes = descriptor.size_bytes if size_bytes is None else size_bytes
+        self._start = start
         self._path = path
         self._descriptor: Descriptor | None = descriptor
 
@@ -128,7 +186,8 @@ class PosixSpan:
         if descriptor is None:
             raise StorageFault(f"send {self._path}: the span was closed")
         try:
-            sent = os.sendfile(socket_descriptor, descriptor.number, offset, size_bytes)
+            wanted = min(size_bytes, self.size_bytes - offset)
+            sent = os.sendfile(socket_descriptor, descriptor.number, self._start + offset, wanted)
         except BlockingIOError:
             return 0
         except ConnectionError:
@@ -153,7 +212,7 @@ class PosixSpan:
         probe = bytearray(1)
         try:
             for offset in (*range(0, last, _PROBE_BYTES), last):
-                os.preadv(self._descriptor.number, [probe], offset, os.RWF_NOWAIT)
+                os.preadv(self._descriptor.number, [probe], self._start + offset, os.RWF_NOWAIT)
         except OSError:
             return False
         return True

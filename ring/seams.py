@@ -8,7 +8,7 @@ loop.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -17,6 +17,9 @@ from ring.digest import Algorithm, Buffer, Digest
 from ring.life import NodeId
 from ring.messages import Answer, CopyVerdict, Request
 from ring.record import RecordEntry, RecordKey, RecordKind, RecordState
+
+BLOCK_BYTES: Final = 4096
+"""What direct writes are made of, and what a disk is taken to write whole or not at all."""
 
 
 class Clock(Protocol):
@@ -74,8 +77,14 @@ class File(Protocol):
     def read_now(self, offset: int, size_bytes: int) -> bytes | None:
         """As `read` when that needs no waiting, else None.  Never blocks."""
 
-    async def write(self, offset: int, data: Buffer) -> None:
-        """All of it; not durable before `sync`.  Raises DiskFull or StorageFault."""
+    async def write(self, offset: int, *pieces: Buffer) -> None:
+        """All of them in a row; not durable before `sync`.  Raises DiskFull or StorageFault.
+
+        A file opened `direct` takes whole blocks at multiples of BLOCK_BYTES.
+        """
+
+    async def write_durably(self, offset: int, *pieces: Buffer) -> None:
+        """`write`, then `sync`, with less waiting between the two; raises what they raise."""
 
     async def sync(self) -> None:
         """Make what was written durable (fdatasync).
@@ -90,6 +99,12 @@ class File(Protocol):
     async def truncate(self, size_bytes: int) -> None:
         """Cut or extend."""
 
+    async def allocate(self, size_bytes: int) -> None:
+        """Extend to this length with zeros that have their room; not durable before `sync`.
+
+        Writing there meets no full disk.  Raises DiskFull or StorageFault.
+        """
+
     async def close(self) -> None:
         """Let go; idempotent."""
 
@@ -101,8 +116,11 @@ class Disk(Protocol):
     arrives as DiskFull or StorageFault.
     """
 
-    async def open(self, path: str, *, create: bool = False) -> File:
-        """Open for reading and writing; `create` makes an absent file (not its directories)."""
+    async def open(self, path: str, *, create: bool = False, direct: bool = False) -> File:
+        """Open for reading and writing; `create` makes an absent file (not its directories).
+
+        direct: what is written passes by the system's cache, where the file system knows how.
+        """
 
     async def read(self, path: str) -> bytes:
         """The whole file."""

@@ -11,11 +11,12 @@ from random import Random
 import pytest
 
 from node.memory_disk import MemoryDisk
+from node.payload_slots import PayloadSlots
 from node.posix_disk import PosixDisk
 from ring.digest import Buffer
 from ring.errors import StorageFault
 from ring.limits import GIB
-from ring.seams import Disk, FileInfo
+from ring.seams import BLOCK_BYTES, Disk, FileInfo
 from tests.fakes.faulty_disk import FaultyDisk
 from tests.sim.disk import SimDisk
 
@@ -286,3 +287,30 @@ async def _info(disk: Disk, path: str) -> FileInfo:
     info = await disk.info(path)
     assert info is not None
     return info
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["cached", "direct"])
+async def test_pieces_are_written_in_a_row(disk: Disk, direct: bool) -> None:
+    file = await disk.open("file", create=True, direct=direct)
+    large = PayloadSlots().take(3 * BLOCK_BYTES + 128 * 1024 + 7)
+    large[:] = bytes(number % 251 for number in range(len(large)))
+    tail = bytes(-(len(large) + 5) % BLOCK_BYTES)
+    for pieces in ((b"x" * BLOCK_BYTES, large, b"tail!", tail), (b"12345", bytes(large), tail)):
+        content = b"".join(pieces)
+        await file.write(BLOCK_BYTES, *pieces)
+        await file.sync()
+        assert await disk.read("file") == bytes(BLOCK_BYTES) + content
+        await file.write_durably(0, *pieces)
+        assert (await disk.read("file"))[: len(content)] == content
+        await file.truncate(0)
+    await file.close()
+
+
+async def test_allocated_room_is_zeros_and_nothing_is_cut(disk: Disk) -> None:
+    file = await disk.open("file", create=True)
+    await file.write(0, b"abc")
+    await file.allocate(5000)
+    assert await file.read(0, 9999) == b"abc" + bytes(4997)
+    await file.allocate(100)
+    assert await file.size_bytes() == 5000
+    await file.close()

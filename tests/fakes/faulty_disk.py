@@ -67,9 +67,13 @@ class FaultyFile:
     def read_now(self, offset: int, size_bytes: int) -> bytes | None:
         return self._inner.read_now(offset, size_bytes)
 
-    async def write(self, offset: int, data: Buffer) -> None:
-        await self._grow(offset + len(data))
-        await self._trouble.call("write", lambda: self._inner.write(offset, data))
+    async def write(self, offset: int, *pieces: Buffer) -> None:
+        await self._grow(offset + sum(map(len, pieces)))
+        await self._trouble.call("write", lambda: self._inner.write(offset, *pieces))
+
+    async def write_durably(self, offset: int, *pieces: Buffer) -> None:
+        await self.write(offset, *pieces)
+        await self.sync()
 
     async def sync(self) -> None:
         if self._distrusted:
@@ -84,6 +88,10 @@ class FaultyFile:
     async def truncate(self, size_bytes: int) -> None:
         await self._grow(size_bytes)
         await self._trouble.call("truncate", lambda: self._inner.truncate(size_bytes))
+
+    async def allocate(self, size_bytes: int) -> None:
+        await self._grow(size_bytes)
+        await self._trouble.call("allocate", lambda: self._inner.allocate(size_bytes))
 
     async def close(self) -> None:
         await self._inner.close()
@@ -100,8 +108,12 @@ class FaultyDisk:
         self.trouble = Trouble() if trouble is None else trouble
         self._inner = inner
 
-    async def open(self, path: str, *, create: bool = False) -> FaultyFile:
-        file = await self.trouble.call("open", lambda: self._inner.open(path, create=create))
+    async def open(
+        self, path: str, *, create: bool = False, direct: bool = False
+    ) -> FaultyFile:
+        file = await self.trouble.call(
+            "open", lambda: self._inner.open(path, create=create, direct=direct)
+        )
         return FaultyFile(file, self.trouble)
 
     async def read(self, path: str) -> bytes:

@@ -77,6 +77,10 @@ class Device:
         if self.faults.full:
             raise DiskFull(f"no room for {growth_bytes} more bytes")
 
+    def check_overwrite(self) -> None:
+        """Raise what a write meets now that needs no room."""
+        self._check(self.faults.write_error_rate, "input/output error while writing")
+
     def check_sync(self) -> None:
         """Raise what a sync meets now."""
         self._check(self.faults.sync_error_rate, "input/output error while syncing")

@@ -83,8 +83,10 @@ class SimDisk:
 
     # --- the Disk seam ----------------------------------------------------------------------------
 
-    async def open(self, path: str, *, create: bool = False) -> SimFile:
-        return await self._device.act(lambda: self._open(path, create))
+    async def open(
+        self, path: str, *, create: bool = False, direct: bool = False
+    ) -> SimFile:
+        return await self._device.act(lambda: self._open(path, create, direct))
 
     async def read(self, path: str) -> bytes:
         return await self._device.act(lambda: self._read(path))
@@ -125,14 +127,14 @@ class SimDisk:
 
     # --- the steps --------------------------------------------------------------------------------
 
-    def _open(self, path: str, create: bool) -> SimFile:
+    def _open(self, path: str, create: bool, direct: bool) -> SimFile:
         directory, name = self._parent(path)
         node = directory.content.get(name)
         if node is None and create:
             self._device.check_write(0)
             node = FileNode()
             directory.set(Entry(name, node))
-        return SimFile(self._device, _as_file(path, node))
+        return SimFile(self._device, _as_file(path, node), direct=direct)
 
     def _read(self, path: str) -> bytes:
         node = self._file(path)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from ring.digest import Buffer
 from ring.errors import StorageFault
-from tests.sim.device import Device
+from ring.seams import BLOCK_BYTES
+from tests.sim.device import Device, Steps
 from tests.sim.platter import FileNode
 
 
 class SimFile:
     """The File seam over a node of the platter."""
 
-    def __init__(self, device: Device, node: FileNode) -> None:
+    def __init__(self, device: Device, node: FileNode, *, direct: bool = False) -> None:
+        self._direct = direct
         self._device = device
         self._node = node
         self._closed = False
@@ -23,9 +25,13 @@ class SimFile:
         self._check_open()
         return self._span(offset, size_bytes) if self._device.is_warm() else None
 
-    async def write(self, offset: int, data: Buffer) -> None:
-        copy = bytes(data)
+    async def write(self, offset: int, *pieces: Buffer) -> None:
+        copy = b"".join(pieces)
+        assert not self._direct or (offset % BLOCK_BYTES, len(copy) % BLOCK_BYTES) == (0, 0)
         await self._device.act(lambda: self._write(offset, copy))
+
+    async def write_durably(self, offset: int, *pieces: Buffer) -> None:
+        await self._device.operate(self._write_durably(offset, b"".join(pieces)))
 
     async def sync(self) -> None:
         mark = self._node.mark()
@@ -36,6 +42,9 @@ class SimFile:
 
     async def truncate(self, size_bytes: int) -> None:
         await self._device.act(lambda: self._truncate(size_bytes))
+
+    async def allocate(self, size_bytes: int) -> None:
+        await self._device.act(lambda: self._allocate(size_bytes))
 
     async def close(self) -> None:
         self._closed = True
@@ -50,8 +59,21 @@ class SimFile:
 
     def _write(self, offset: int, data: bytes) -> None:
         self._check_open()
-        self._device.check_write(len(data))
+        if offset + len(data) <= len(self._node.content):
+            self._device.check_overwrite()
+        else:
+            self._device.check_write(len(data))
         self._node.write(offset, data)
+
+    def _write_durably(self, offset: int, data: bytes) -> Steps[None]:
+        self._write(offset, data)
+        mark = self._node.mark()
+        yield
+        self._sync(mark)
+
+    def _allocate(self, size_bytes: int) -> None:
+        if size_bytes > self._size():
+            self._truncate(size_bytes)
 
     def _sync(self, mark: int) -> None:
         self._check_open()

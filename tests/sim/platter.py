@@ -7,7 +7,8 @@ entries of a directory until that directory is synced.
 Rules of a power cut:
 1.  Durable stays.  Every other change survives or not by the seed, each by itself and in its order:
     nobody promised an order between un-synced changes.
-2.  A write that survives may be torn: only its first sectors, or room without content (zeros).
+2.  A write that survives may be torn: only its first sectors, or room without content (zeros), or
+    any of its blocks and not the others.
 3.  A rename is two changes, the entry at the target and its removal at the source; the removal
     never survives without the entry unless the source's directory alone was synced.
 4.  A sync covers the changes that were made before it began.
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 SECTOR_BYTES = 512
+BLOCK_BYTES = 4096
 
 
 @dataclass(slots=True)
@@ -104,7 +106,8 @@ class FileNode:
         survivor = bytearray(self.durable)
         for change in self._changes:
             if weather.spares():
-                _apply(survivor, _torn(change, weather))
+                for part in _torn(change, weather):
+                    _apply(survivor, part)
         return FileNode(bytes(survivor))
 
     def _change(self, change: Write | Resize) -> None:
@@ -207,14 +210,20 @@ def _apply(version: bytearray, change: Write | Resize) -> None:
     version[change.offset : change.offset + len(change.data)] = change.data
 
 
-def _torn(change: Write | Resize, weather: Weather) -> Write | Resize:
+def _torn(change: Write | Resize, weather: Weather) -> Iterator[Write | Resize]:
+    """What of a change survives."""
     if isinstance(change, Resize) or weather.rng.random() >= weather.tears:
-        return change
-    sectors = weather.rng.randrange(len(change.data) // SECTOR_BYTES + 1)
-    kept = change.data[: sectors * SECTOR_BYTES]
-    if weather.rng.random() < 0.5:
-        return Write(change.offset, kept)
-    return Write(change.offset, kept + bytes(len(change.data) - len(kept)))
+        yield change
+        return
+    data = change.data
+    if len(data) > BLOCK_BYTES and weather.rng.random() < 0.5:
+        for at in range(0, len(data), BLOCK_BYTES):
+            if weather.rng.random() < 0.5:
+                yield Write(change.offset + at, data[at : at + BLOCK_BYTES])
+        return
+    kept = data[: SECTOR_BYTES * weather.rng.randrange(len(data) // SECTOR_BYTES + 1)]
+    lost = bytes(len(data) - len(kept)) if weather.rng.random() >= 0.5 else b""
+    yield Write(change.offset, kept + lost)
 
 
 def _enter(entries: dict[str, Node], entry: Entry) -> None:
