@@ -13,8 +13,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from node.connection import Connection
 from node.handler import Asker
 from node.handshake import (
@@ -31,8 +29,6 @@ from ring.codec import frame
 from ring.digest import Buffer
 from ring.errors import Busy, HoldfastError, PeerProtocol
 from ring.limits import ENVELOPE_BYTES_MAX, PAYLOAD_BYTES_MAX
-
-log = structlog.get_logger()
 
 _GATEWAY_NAME: Final = "gateway"
 
@@ -95,7 +91,7 @@ class AskedConnection(Connection):
             self._handshake_step(bytes(envelope))
         except HoldfastError as error:
             self._serving.counters["handshakes_failed_total"] += 1
-            log.warning("an asker was not admitted", error=error.detail)
+            self._serving.log.warning("an asker was not admitted", error=error.detail)
             self._farewell(error)
 
     def payload_buffer(self, size_bytes: int) -> memoryview | None:
@@ -104,7 +100,7 @@ class AskedConnection(Connection):
 
     def framing_broken(self, error: PeerProtocol) -> None:
         self._serving.counters["protocol_violations_total"] += 1
-        log.warning("a peer broke the protocol", error=error.detail)
+        self._serving.log.warning("a peer broke the protocol", error=error.detail)
         self._farewell(error)
 
     def drain(self) -> None:

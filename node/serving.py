@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from node.allowance import Allowance
+from node.bounded_log import BoundedLog
 from node.handler import RequestHandler
 from node.handshake import Credentials
 from node.payload_slots import PayloadSlots
@@ -43,7 +44,7 @@ class Serving:
     """One server's shared state.
 
     strangers, admitted: how many connections there are of each kind.  payloads: bytes of large
-    values in memory.
+    values in memory.  log: for what strangers and peers can cause.
     """
 
     def __init__(
@@ -65,3 +66,4 @@ class Serving:
         self.admitted = 0
         self.draining = False
         self.counters: Counter[str] = Counter()
+        self.log = BoundedLog(self.loop.time)
