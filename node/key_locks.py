@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 
 
 class KeyLocks:
@@ -18,20 +17,12 @@ class KeyLocks:
         """Whether somebody is at work on the key."""
         return key in self._waiting
 
-    @asynccontextmanager
-    async def hold(self, keys: Iterable[bytes]) -> AsyncIterator[None]:
+    def hold(self, keys: Iterable[bytes]) -> Hold:
         """Hold the locks of several keys, taken in order so that two tasks never wait in a ring."""
-        held: list[bytes] = []
-        try:
-            for key in sorted({*keys}):
-                await self._acquire(key)
-                held.append(key)
-            yield
-        finally:
-            for key in held:
-                self._release(key)
+        return Hold(self, sorted({*keys}))
 
-    async def _acquire(self, key: bytes) -> None:
+    async def acquire(self, key: bytes) -> None:
+        """Take one lock, after all who asked before."""
         waiting = self._waiting.get(key)
         if waiting is None:
             self._waiting[key] = deque()
@@ -42,10 +33,11 @@ class KeyLocks:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._release(key)  # it was our turn already
+                self.release(key)  # it was our turn already
             raise
 
-    def _release(self, key: bytes) -> None:
+    def release(self, key: bytes) -> None:
+        """Hand the lock on."""
         waiting = self._waiting[key]
         while waiting:
             turn = waiting.popleft()
@@ -53,3 +45,31 @@ class KeyLocks:
                 turn.set_result(None)
                 return
         del self._waiting[key]
+
+
+class Hold:
+    """Locks taken for the time of an `async with`."""
+
+    __slots__ = ("_held", "_keys", "_locks")
+
+    def __init__(self, locks: KeyLocks, keys: Sequence[bytes]) -> None:
+        self._locks = locks
+        self._keys = keys
+        self._held = 0
+
+    async def __aenter__(self) -> None:
+        try:
+            for key in self._keys:
+                await self._locks.acquire(key)
+                self._held += 1
+        except BaseException:
+            self._let_go()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for key in self._keys[: self._held]:
+            self._locks.release(key)
+        self._held = 0
