@@ -69,6 +69,7 @@ class Ban:
 
 DISK = "node/posix_*.py"
 THREADS = "node/posix_threads.py"
+PAGES = "node/pages/posix_*.py"  # the page store is synchronous and has a disk of its own
 HOST = "node/host.py"
 COMMAND = "holdfast/*"
 
@@ -107,7 +108,7 @@ BANS: Final = (
             "asyncio.to_thread",
             "*.run_in_executor",
         ),
-        only_in=(THREADS,),
+        only_in=(THREADS, PAGES),
         reason="threads end determinism; only the real disk has them",
     ),
     Ban(
@@ -117,7 +118,7 @@ BANS: Final = (
             "fcntl",
             *(f"os.{name}" for name in OS_FILE_CALLS),
         ),
-        only_in=(DISK, COMMAND),
+        only_in=(DISK, PAGES, COMMAND),
         reason="disk is an argument: the simulator's loses unsynced data",
     ),
     Ban(
@@ -127,8 +128,13 @@ BANS: Final = (
     ),
     Ban(
         names=("mmap",),
-        only_in=("node/payload_slots.py",),
+        only_in=("node/payload_slots.py", "node/posix_guard.py", PAGES),
         reason="a mapped file does I/O where nobody waits; anonymous memory, aligned, is memory",
+    ),
+    Ban(
+        names=("lmdb",),
+        only_in=("node/index/lmdb_index.py",),
+        reason="likewise; the index is an argument, and the simulator's is a file of its disk",
     ),
     Ban(
         names=(

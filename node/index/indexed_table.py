@@ -1,0 +1,308 @@
+"""The table of a page record store: what changed lately in memory, the rest in the index.
+
+Rules:
+1.  A change is applied after it is durable in the log, so all that is read here may be answered.
+2.  Reads ask the newest overlay, then the one that a checkpoint is merging, then the index; none of
+    them waits for a checkpoint.
+3.  A checkpoint freezes the overlay and merges it (node/index/merge.py) while changes go on into a
+    new one.  The frozen one is dropped only after everything in it is durable in the index; after
+    a failure it stays, and the next checkpoint merges it first.
+4.  The owner bounds memory: it asks for a checkpoint when `pending` has grown enough.
+5.  A row or sum that is not what was stored raises Corrupt and is remembered as `damage`: then the
+    index must be discarded and the table made anew from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Iterator, Mapping
+
+import structlog
+from msgspec import Struct
+
+from node.index.index import Index, IndexHome, OpenedIndex
+from node.index.index_keys import claim_key, claims_end, row_key
+from node.index.layered_order import LayeredOrder
+from node.index.located_row import location_of, row_of, with_location, with_row
+from node.index.location import Location, Position
+from node.index.merge import read_summary, transactions
+from node.index.overlay import MISSING, Missing, Overlay
+from node.index.sealed_value import unseal
+from node.index.summary import Summary
+from node.index.verification import Check, check_summary, partition_check
+from node.record_change import RecordChange
+from node.record_row import bytes_held, kind_of, unpack_row
+from ring.digest import Digest
+from ring.errors import Corrupt
+from ring.limits import PARTITIONS
+from ring.record import ABSENT, RecordKind, RecordState
+
+log = structlog.get_logger()
+
+
+class IndexState(enum.Enum):
+    """What an opened table found."""
+
+    FRESH = "fresh"  # no index: everything must come from the log
+    READY = "ready"  # what the log says after `covered` must be applied
+    DISCARDED = "discarded"  # as FRESH, but there was one that cannot be used; it was moved away
+
+
+class OpenedTable(Struct, frozen=True):
+    """A table as its index has it, and why that was discarded, None when it was not."""
+
+    table: IndexedTable
+    state: IndexState
+    reason: str | None
+
+
+class IndexedTable:
+    """node.index.located_table.LocatedTable over an index; `open_table` makes one.
+
+    damage: what was found wrong with the index, None while nothing was.
+    """
+
+    def __init__(self, index: Index, summary: Summary) -> None:
+        self.damage: str | None = None
+        self._index = index
+        self._totals = summary.totals
+        self._floors = summary.floors
+        self._covered = summary.covered
+        self._position = summary.covered
+        self._fresh = Overlay()
+        self._frozen: Overlay | None = None
+        self._layers = [self._fresh]  # newest first
+        self.order = LayeredOrder(self._layers, index)
+        self._turn = asyncio.Lock()
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    @property
+    def records(self) -> int:
+        """See Table."""
+        return self._totals.records
+
+    @property
+    def held(self) -> int:
+        """See Table."""
+        return self._totals.held
+
+    @property
+    def bytes_stored(self) -> int:
+        """See Table."""
+        return self._totals.bytes_stored
+
+    @property
+    def live_bytes(self) -> Mapping[int, int]:
+        """See LocatedTable."""
+        return self._totals.live_bytes
+
+    @property
+    def covered(self) -> Position | None:
+        """See LocatedTable."""
+        return self._covered
+
+    @property
+    def pending(self) -> int:
+        """Rows and claims in memory that no checkpoint has brought into the index yet."""
+        return sum(map(len, self._layers))
+
+    def state(self, key: bytes) -> RecordState:
+        """See Table."""
+        payload = self._payload(key)
+        return ABSENT if payload is None else unpack_row(row_of(payload))
+
+    def value_bytes(self, key: bytes, kind: RecordKind) -> int | None:
+        """See Table."""
+        payload = self._payload(key)
+        if payload is None:
+            return None
+        row = row_of(payload)
+        return bytes_held(row) if kind_of(row) == kind else None
+
+    def location(self, key: bytes) -> Location | None:
+        """See LocatedTable."""
+        payload = self._payload(key)
+        return None if payload is None else location_of(payload)
+
+    def floor(self, partition: int) -> int:
+        """See Table."""
+        return self._floors.get(partition, 0)
+
+    def floors(self) -> dict[int, int]:
+        """See Table."""
+        return dict(sorted(self._floors.items()))
+
+    def is_claimed_by(self, key: bytes, claimant: Digest) -> bool:
+        """See Table."""
+        for layer in self._layers:
+            known = layer.has_claim(key, claimant.key)
+            if known is not None:
+                return known
+        full_key = claim_key(key, claimant.key)
+        value = self._index.get(full_key)
+        if value is None:
+            return False
+        self._unseal(full_key, value)
+        return True
+
+    def claimants(
+        self, key: bytes, after: Digest | None, limit: int
+    ) -> tuple[list[Digest], bool]:
+        """See Table."""
+        start = None if after is None else after.key
+        known: dict[bytes, None] = {}
+        for layer in self._layers:
+            known.update(dict.fromkeys(layer.claims_after(key, start, limit + 1)))
+            if key in layer.unclaimed:
+                break
+        else:
+            known.update(dict.fromkeys(self._claims_stored(key, start, limit + 1)))
+        found = sorted(known)[: limit + 1]
+        return [Digest.from_key(claimant) for claimant in found[:limit]], len(found) <= limit
+
+    # --- changing ---------------------------------------------------------------------------------
+
+    def apply(
+        self, change: RecordChange, located: Mapping[bytes, Location | None], position: Position
+    ) -> None:
+        """See LocatedTable."""
+        assert self._position is None or self._position <= position, (self._position, position)
+        payload_of = self._payload
+        before = {key: payload_of(key) for key in (*change.dropped, *change.rows, *located)}
+        after: dict[bytes, bytes | None] = dict.fromkeys(change.dropped)
+        for key, row in change.rows.items():
+            after[key] = with_row(after.get(key, before[key]), row)
+        for key, location in located.items():
+            after[key] = with_location(after.get(key, before[key]), location)
+        # From here on nothing can fail.
+        fresh = self._fresh
+        for key, payload in after.items():
+            if payload != before[key]:
+                self._totals.replace(before[key], payload)
+                fresh.set_row(key, payload)
+        for key in change.dropped:
+            fresh.drop_claims(key)
+        for chunk, claimant in change.claims:
+            fresh.add_claim(chunk, claimant)
+        for partition, generation in change.floors.items():
+            if generation > self.floor(partition):
+                self._floors[partition] = fresh.floors[partition] = generation
+        self._position = fresh.position = position
+
+    async def checkpoint(self) -> Position | None:
+        """See LocatedTable."""
+        async with self._turn:
+            if self._frozen is not None:
+                await self._merge(self._frozen)
+            if self._fresh.position is not None:
+                for _ in self._fresh.settle():
+                    await asyncio.sleep(0)
+                await self._merge(self._freeze())
+        return self._covered
+
+    async def verify_partition(self, partition: int) -> str | None:
+        """What is wrong with a partition in the index, None when nothing is; reads all of it."""
+        return await self._look(partition_check(partition))
+
+    async def verify(self) -> str | None:
+        """What is first found wrong with the index, None when nothing is; reads all of it."""
+        for partition in range(PARTITIONS):
+            wrong = await self.verify_partition(partition)
+            if wrong is not None:
+                return wrong
+        return await self._look(check_summary)
+
+    async def close(self) -> None:
+        """Let go of the index; idempotent.  What is pending stays in the log."""
+        await self._index.close()
+
+    # --- layers -----------------------------------------------------------------------------------
+
+    def _payload(self, key: bytes) -> bytes | None:
+        for layer in self._layers:
+            known = layer.rows.get(key, MISSING)
+            if not isinstance(known, Missing):
+                return known
+        full_key = row_key(key)
+        value = self._index.get(full_key)
+        return None if value is None else self._unseal(full_key, value)
+
+    def _claims_stored(self, chunk: bytes, after: bytes | None, limit: int) -> Iterator[bytes]:
+        start, end = claim_key(chunk, after or b""), claims_end(chunk)
+        for full_key, value in self._index.after(start, limit, below=end):
+            self._unseal(full_key, value)
+            yield full_key[1 + len(chunk) :]
+
+    def _freeze(self) -> Overlay:
+        """Begin a new overlay above the one that is to be merged."""
+        frozen = self._fresh
+        for _ in frozen.settle():  # what came while it was being settled
+            pass
+        self._fresh, self._frozen = Overlay(), frozen
+        self._layers[:] = [self._fresh, frozen]
+        return frozen
+
+    async def _merge(self, frozen: Overlay) -> None:
+        try:
+            for transaction in transactions(frozen):
+                await self._index.write(transaction)
+        except Corrupt as error:
+            self._found(error.detail)
+            raise
+        self._frozen = None
+        self._layers[:] = [self._fresh]
+        self._covered = frozen.position
+
+    # --- damage -----------------------------------------------------------------------------------
+
+    async def _look(self, check: Check) -> str | None:
+        try:
+            wrong = await self._index.read(check)
+        except Corrupt as error:
+            wrong = error.detail
+        if wrong is not None:
+            self._found(wrong)
+        return wrong
+
+    def _unseal(self, key: bytes, value: bytes) -> bytes:
+        try:
+            return unseal(key, value)
+        except Corrupt as error:
+            self._found(error.detail)
+            raise
+
+    def _found(self, wrong: str) -> None:
+        if self.damage is None:
+            log.error("the index is damaged and must be made anew", reason=wrong)
+            self.damage = wrong
+
+
+async def open_table(home: IndexHome) -> OpenedTable:
+    """Open the table that an index keeps; one that is not sound is discarded.
+
+    Raises StorageFault or DiskFull.
+    """
+    opened = await home.open()
+    try:
+        summary = read_summary(opened.index)
+        if summary is None and opened.index.after(b"", 1, below=b"\xff"):
+            raise Corrupt("the index has no summary")
+    except Corrupt as error:
+        await opened.index.close()
+        await home.discard()
+        opened = OpenedIndex((await home.open()).index, error.detail)
+        summary = None
+    if opened.discarded is not None:
+        log.error("the index was discarded", reason=opened.discarded)
+        return _opened(opened.index, Summary(), IndexState.DISCARDED, opened.discarded)
+    if summary is None:
+        return _opened(opened.index, Summary(), IndexState.FRESH)
+    return _opened(opened.index, summary, IndexState.READY)
+
+
+def _opened(
+    index: Index, summary: Summary, state: IndexState, reason: str | None = None
+) -> OpenedTable:
+    return OpenedTable(IndexedTable(index, summary), state, reason)
