@@ -32,7 +32,7 @@ from ring.limits import MIB
 SNAPSHOT: Final = "manifest.bin"
 TEMPORARY: Final = "manifest.bin.tmp"
 LOG: Final = "manifest.log"
-_LOG_BYTES_MIN: Final = MIB
+LOG_BYTES_MIN: Final = MIB
 _LOG_SHARE: Final = 4  # a log is replaced when it is so many times as long as the snapshot would be
 _ENTRY_BYTES: Final = 40
 
@@ -41,10 +41,12 @@ class Manifest:
     """See the module.  Made by `load` or `create`.
 
     frames: what was durable when it was loaded.  page_size: 0 when the files do not say.
+    log_bytes_min: a shorter log is never replaced for its length.
     """
 
     def __init__(self, directory: BlockDirectory, page_size: int) -> None:
         self.page_size = page_size
+        self.log_bytes_min = LOG_BYTES_MIN
         self.frames: dict[bytes, Frame] = {}
         self._directory = directory
         self._sequence = 0
@@ -94,7 +96,7 @@ class Manifest:
 
     def is_long(self, entries: int) -> bool:
         """Whether the log has grown so long that a snapshot is better."""
-        bound = max(_LOG_BYTES_MIN, _LOG_SHARE * _ENTRY_BYTES * entries)
+        bound = max(self.log_bytes_min, _LOG_SHARE * _ENTRY_BYTES * entries)
         return self._log_bytes >= bound
 
     @property

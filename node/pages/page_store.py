@@ -34,7 +34,7 @@ from msgspec import Struct
 
 from node.pages.block_seam import BLOCK_BYTES, BlockDirectory, BlockFile
 from node.pages.frame_file import FrameFile
-from node.pages.manifest import Manifest
+from node.pages.manifest import LOG_BYTES_MIN, Manifest
 from node.pages.manifest_format import GUID_BYTES
 from node.pages.posix_buffers import FrameBuffers, aligned
 from node.pages.posix_directory import PosixDirectory
@@ -77,8 +77,12 @@ class PageStore:
         page_size: int = PAGE_SIZE,
         read_only: bool = False,
         create: bool = True,
+        log_bytes_min: int = LOG_BYTES_MIN,
     ) -> None:
-        """Open the store in `directory`, which is closed with it; see `open`."""
+        """Open the store in `directory`, which is closed with it; see `open`.
+
+        log_bytes_min: a shorter log is never replaced by a snapshot.
+        """
         if page_size < BLOCK_BYTES or page_size % BLOCK_BYTES:
             raise BadRequest(f"a page size is a multiple of {BLOCK_BYTES}, {page_size} is not")
         self.page_size = page_size
@@ -92,6 +96,7 @@ class PageStore:
         try:
             directory.lock(exclusive=not read_only)
             self._open(create=create and not read_only)
+            self._manifest.log_bytes_min = log_bytes_min
         except BaseException:
             self._held.close()
             raise
