@@ -11,6 +11,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from msgspec import Struct
+
 from gateway.cluster import Cluster
 from ring.digest import Buffer
 from ring.errors import HoldfastError, Internal, LayoutUnknown, Unreachable, WrongEpoch
@@ -21,13 +23,25 @@ from ring.messages import Answer, Request
 Outcome = Answer | HoldfastError
 
 
+class Asked(Struct, frozen=True):
+    """A call under way, and what it takes to make it again once its node has been taught."""
+
+    node: NodeId
+    request: Request
+    payload: Buffer | None
+    timeout_s: float
+    bulk: bool
+    is_taught: bool = False
+
+
 class Fanout:
     """One operation's calls.
 
     live: the layouts that the whole operation lives by, those in force when it began.
     """
 
-    __slots__ = ("_arrived", "_cluster", "_is_wanted", "_loop", "_waiter", "live", "under_way")
+    __slots__ = ("_alarm", "_arrived", "_cluster", "_is_wanted", "_loop", "_rang", "_under_way",
+                 "_waiter", "_when_idle", "live")
 
     def __init__(self, cluster: Cluster, live: LiveLayouts | None = None) -> None:
         self.live = cluster.live if live is None else live
@@ -35,18 +49,26 @@ class Fanout:
         self._loop = asyncio.get_running_loop()
         self._arrived: deque[tuple[NodeId, Outcome]] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._rang = False
         self._is_wanted = True
-        self.under_way: dict[asyncio.Future[Answer], NodeId] = {}
+        self._when_idle: Callable[[Fanout], None] | None = None
+        self._under_way: dict[asyncio.Future[Answer], Asked] = {}
+
+    @property
+    def silent(self) -> list[NodeId]:
+        """Nodes that were asked and have not answered, in the order of asking."""
+        return [asked.node for asked in self._under_way.values()]
 
     @property
     def exhausted(self) -> bool:
         """Whether nothing is under way and nothing is left to take."""
-        return not self.under_way and not self._arrived
+        return not self._under_way and not self._arrived
 
     @property
     def awaits_calls(self) -> bool:
         """Whether something is under way and everything that arrived was taken."""
-        return bool(self.under_way) and not self._arrived
+        return bool(self._under_way) and not self._arrived
 
     def ask(
         self,
@@ -58,45 +80,43 @@ class Fanout:
         bulk: bool = False,
     ) -> None:
         """Make one more call; a node that lives by older layouts is taught and asked again."""
-
-        def ask_again() -> None:
-            again = self._cluster.teach_and_ask(
-                node, request, payload, live=self.live, timeout_s=timeout_s, bulk=bulk
-            )
-            self._start(node, again, None)
-
         call = self._cluster.ask(
             node, request, payload, live=self.live, timeout_s=timeout_s, bulk=bulk
         )
-        self._start(node, call, ask_again)
+        self._follow(Asked(node, request, payload, timeout_s, bulk), call)
 
-    def _start(
-        self, node: NodeId, call: Awaitable[Answer], untaught: Callable[[], None] | None
-    ) -> None:
+    def _ask_again(self, asked: Asked) -> None:
+        node, request, payload = asked.node, asked.request, asked.payload
+        timeout_s, bulk = asked.timeout_s, asked.bulk
+        again = self._cluster.teach_and_ask(
+            node, request, payload, live=self.live, timeout_s=timeout_s, bulk=bulk
+        )
+        self._follow(Asked(node, request, payload, timeout_s, bulk, is_taught=True), again)
+
+    def _follow(self, asked: Asked, call: Awaitable[Answer]) -> None:
         future = asyncio.ensure_future(call)
-        self.under_way[future] = node
+        self._under_way[future] = asked
+        future.add_done_callback(self._ended)
 
-        def done(future: asyncio.Future[Answer]) -> None:
-            del self.under_way[future]
-            outcome: Outcome
-            if future.cancelled():
-                if not self._is_wanted:
-                    return
-                outcome = Unreachable(f"the call to {node} was cancelled")
-            else:
-                error = future.exception()
-                if isinstance(error, LayoutUnknown) and untaught is not None and self._is_wanted:
-                    untaught()
-                    return
-                if error is None:
-                    outcome = future.result()
-                    self._cluster.hear(outcome)
-                else:
-                    outcome = self._failure(node, error)
-            self._arrived.append((node, outcome))
-            self._wake()
+    def _ended(self, future: asyncio.Future[Answer]) -> None:
+        asked = self._under_way.pop(future)
+        if future.cancelled():
+            if self._is_wanted:
+                self._take(asked.node, Unreachable(f"the call to {asked.node} was cancelled"))
+        elif (error := future.exception()) is None:
+            answer = future.result()
+            self._cluster.hear(answer)
+            self._take(asked.node, answer)
+        elif isinstance(error, LayoutUnknown) and not asked.is_taught and self._is_wanted:
+            self._ask_again(asked)
+        else:
+            self._take(asked.node, self._failure(asked.node, error))
+        if self._when_idle is not None and not self._under_way:
+            self._when_idle(self)
 
-        future.add_done_callback(done)
+    def _take(self, node: NodeId, outcome: Outcome) -> None:
+        self._arrived.append((node, outcome))
+        self._wake()
 
     def _failure(self, node: NodeId, error: BaseException) -> HoldfastError:
         """How a failed call counts.  A bug is reported, and costs the operation no more than it."""
@@ -111,13 +131,25 @@ class Fanout:
         self._loop.call_exception_handler(context)
         return Internal(f"the call to {node} failed unexpectedly")
 
+    def set_alarm(self, after_s: float) -> None:
+        """Have `next` give None once, when so much time has passed and nothing is to be taken."""
+        self.silence()
+        self._alarm = self._loop.call_later(after_s, self._ring)
+
+    def silence(self) -> None:
+        """Take the alarm back; whoever sets one does so before it lets go."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._rang = False
+
     async def next(self, patience_s: float | None = None) -> tuple[NodeId, Outcome] | None:
-        """The next outcome; None when none arrives within `patience_s`.
+        """The next outcome; None when none arrives within `patience_s`, or before the alarm.
 
         Every call has a deadline of its own, so waiting without patience ends too.
         """
-        if not self._arrived:
-            assert self.under_way, "nothing to wait for"
+        if not self._arrived and not self._rang:
+            assert self._under_way, "nothing to wait for"
             self._waiter = self._loop.create_future()
             timer = None
             if patience_s is not None:
@@ -128,13 +160,29 @@ class Fanout:
                 self._waiter = None
                 if timer is not None:
                     timer.cancel()
-        return self._arrived.popleft() if self._arrived else None
+        if self._arrived:
+            return self._arrived.popleft()
+        self._rang = False
+        return None
 
     def abandon(self) -> None:
         """Cancel what is under way; its answers are not wanted any more."""
         self._is_wanted = False
-        for future in list(self.under_way):
+        self.silence()
+        for future in list(self._under_way):
             future.cancel()
+
+    def leave(self, when_idle: Callable[[Fanout], None]) -> bool:
+        """Let what is under way go on alone; whether anything is, and is told of later."""
+        self.silence()
+        if self._under_way:
+            self._when_idle = when_idle
+        return bool(self._under_way)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._rang = True
+        self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -144,53 +192,47 @@ class Fanout:
 class Stragglers:
     """Writes that were acknowledged without waiting for every node; bounded, cancelled at close.
 
-    limit: how many calls may be under way; beyond it the oldest is cancelled and left to repair.
+    limit: how many of them may be under way; beyond it the oldest is cancelled and left to repair.
     """
 
     def __init__(self, limit: int) -> None:
         assert limit > 0
         self._limit = limit
-        self._calls: dict[asyncio.Future[Answer], None] = {}
+        self._fanouts: dict[Fanout, Callable[[], None] | None] = {}
+        self._cancelled: dict[Fanout, Callable[[], None] | None] = {}  # until their calls end
         self._is_closed = False
         self.cancelled_total = 0
 
     @property
     def under_way(self) -> int:
-        """Calls that go on."""
-        return len(self._calls)
+        """Writes that go on."""
+        return len(self._fanouts)
 
     def adopt(self, fanout: Fanout, when_over: Callable[[], None] | None = None) -> None:
         """Own what is still under way; `when_over` is called once all of it has ended."""
-        owned: dict[asyncio.Future[Answer], None] = {}
-
-        def ended(future: asyncio.Future[Answer]) -> None:
-            self._calls.pop(future, None)
-            own_what_is_new()  # a node that had to be taught is asked again
-            if not fanout.under_way and when_over is not None:
+        if not fanout.leave(self._over):
+            if when_over is not None:
                 when_over()
-
-        def own_what_is_new() -> None:
-            for call in [call for call in fanout.under_way if call not in owned]:
-                owned[call] = self._calls[call] = None
-                call.add_done_callback(ended)
-            self._keep_bound()
-            if self._is_closed:
-                fanout.abandon()
-
-        if fanout.under_way:
-            own_what_is_new()
-        elif when_over is not None:
-            when_over()
+            return
+        self._fanouts[fanout] = when_over
+        if self._is_closed:
+            self._cancel(fanout)
+        elif len(self._fanouts) > self._limit:
+            self.cancelled_total += 1
+            self._cancel(next(iter(self._fanouts)))
 
     def close(self) -> None:
         """Cancel everything."""
         self._is_closed = True
-        for call in list(self._calls):
-            call.cancel()
+        for fanout in list(self._fanouts):
+            self._cancel(fanout)
 
-    def _keep_bound(self) -> None:
-        while len(self._calls) > self._limit:
-            oldest = next(iter(self._calls))
-            self._calls.pop(oldest)
-            self.cancelled_total += 1
-            oldest.cancel()
+    def _cancel(self, fanout: Fanout) -> None:
+        self._cancelled[fanout] = self._fanouts.pop(fanout)
+        fanout.abandon()
+
+    def _over(self, fanout: Fanout) -> None:
+        owner = self._fanouts if fanout in self._fanouts else self._cancelled
+        when_over = owner.pop(fanout)
+        if when_over is not None:
+            when_over()

@@ -82,7 +82,7 @@ class RecordLister:
                 if arrived is not None:
                     self._take(*arrived, request, pages)
                     continue
-                for node in fanout.under_way.values():
+                for node in fanout.silent:
                     self._cluster.note_no_vote(node)  # not waited for again until it is well
         finally:
             fanout.abandon()
@@ -92,8 +92,7 @@ class RecordLister:
         self, fanout: Fanout, pages: dict[NodeId, tuple[Answer, PageReply]]
     ) -> bool:
         """Whether only nodes are silent that were silent before, and the others are a cover."""
-        silent = fanout.under_way.values()
-        if not fanout.awaits_calls or not all(map(self._cluster.has_failed, silent)):
+        if not fanout.awaits_calls or not all(map(self._cluster.has_failed, fanout.silent)):
             return False
         nodes = [node for node, (answer, _) in pages.items() if self._cluster.is_current(answer)]
         return all(one.is_cover(nodes) for one in fanout.live.distinct_placements())

@@ -72,6 +72,7 @@ class Write:
         self.fanout = Fanout(cluster)
         self._quorum = WriteQuorum(self.fanout.live.placement(request.key.digest))
         self._acks: dict[NodeId, tuple[Answer, PutAnswer]] = {}
+        self._heard = cluster.knowledge.learnt_total
         self._errors: list[HoldfastError] = []
 
     async def run(self) -> bool:
@@ -80,13 +81,15 @@ class Write:
         Raises RefusedAt, DiskFull, Unavailable or WrongEpoch; then the caller abandons `fanout`.
         """
         quorum, fanout = self._quorum, self.fanout
+        fanout.set_alarm(self._settings.write_patience_s)
         while quorum.outcome is Standing.PENDING:
             for node in quorum.next_targets():
                 fanout.ask(node, self._request, self._value, timeout_s=self._timeout_s)
-            arrived = await fanout.next(self._settings.write_patience_s)
+            arrived = await fanout.next()
             if arrived is None:
                 for node in list(quorum.in_flight):
                     quorum.late(node)
+                fanout.set_alarm(self._settings.write_patience_s)
             else:
                 self._take(*arrived)
         if quorum.outcome is Standing.FAILED:
@@ -103,7 +106,8 @@ class Write:
         except PeerProtocol as error:
             self._fail(node, error)
             return
-        self._cluster.learn_floor(self._request.key.digest.partition, reply.floor)
+        if reply.floor:
+            self._cluster.learn_floor(self._request.key.digest.partition, reply.floor)
         generation = self._request.generation
         if generation and reply.root != live(generation):
             self._quorum.failed(node)
@@ -135,6 +139,10 @@ class Write:
 
     def _drop_superseded(self) -> None:
         """Also after answers without news: another operation may have heard them."""
+        heard = self._cluster.knowledge.learnt_total
+        if heard == self._heard:
+            return
+        self._heard = heard
         for node, (answer, _) in self._acks.items():
             if not self._cluster.is_current(answer):
                 self._quorum.superseded(node)

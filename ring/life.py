@@ -57,10 +57,11 @@ class Knowledge:
     life void each other, whichever was heard first: one of them started from a copy of the disk.
     """
 
-    __slots__ = ("_latest",)
+    __slots__ = ("_latest", "learnt_total")
 
     def __init__(self, latest: Mapping[NodeId, Life] | None = None) -> None:
         self._latest: dict[NodeId, Life] = dict(latest or {})
+        self.learnt_total = 0  # how often anything changed
 
     def learn(self, node: NodeId, life: Life) -> bool:
         """Remember `life` if it is later; true when something was learnt."""
@@ -72,6 +73,7 @@ class Knowledge:
                 return False
             life = Life(life.incarnation, life.boot, NO_PROCESS)
         self._latest[node] = life
+        self.learnt_total += 1
         return True
 
     def learn_all(self, lives: Iterable[tuple[NodeId, Life]]) -> bool:

@@ -28,10 +28,13 @@ class Outcome(enum.Enum):
 
 
 class WriteQuorum:
-    """One write of one record at one generation."""
+    """One write of one record at one generation.
 
-    __slots__ = ("_committed", "_untried_owners", "_untried_spares", "acks", "failures",
-                 "in_flight", "late_nodes", "placement")
+    outcome: committed once an ack set answered; failed once none can.
+    """
+
+    __slots__ = ("_untried_owners", "_untried_spares", "acks", "failures", "in_flight",
+                 "late_nodes", "outcome", "placement")
 
     def __init__(self, placement: Placement) -> None:
         self.placement = placement
@@ -41,16 +44,7 @@ class WriteQuorum:
         self.late_nodes: dict[NodeId, None] = {}
         self.acks: dict[NodeId, None] = {}
         self.failures: dict[NodeId, None] = {}
-        self._committed = False
-
-    @property
-    def outcome(self) -> Outcome:
-        """Committed once an ack set answered; failed once none can."""
-        if self._committed:
-            return Outcome.COMMITTED
-        if self.placement.is_ack_set(self._hopeful()):
-            return Outcome.PENDING
-        return Outcome.FAILED
+        self.outcome = Outcome.PENDING
 
     def next_targets(self) -> tuple[NodeId, ...]:
         """Nodes to send to now; each is named once."""
@@ -71,12 +65,12 @@ class WriteQuorum:
         self._settle(node)
         self.acks[node] = None
         if self.placement.is_ack_set(self.acks):
-            self._committed = True
+            self.outcome = Outcome.COMMITTED
 
     def failed(self, node: NodeId) -> None:
         """The node refused, broke off, is a receiver, or did not answer in time."""
         self._settle(node)
-        self.failures[node] = None
+        self._lose(node)
 
     def late(self, node: NodeId) -> None:
         """The node is slower than usual; a spare may join while it is waited for."""
@@ -85,14 +79,19 @@ class WriteQuorum:
 
     def superseded(self, node: NodeId) -> None:
         """A later life of a node that acked was heard of, before the write was committed."""
-        if not self._committed and node in self.acks:
+        if self.outcome is not Outcome.COMMITTED and node in self.acks:
             del self.acks[node]
-            self.failures[node] = None
+            self._lose(node)
 
     def _settle(self, node: NodeId) -> None:
         assert node in self.in_flight, node
         del self.in_flight[node]
         self.late_nodes.pop(node, None)
+
+    def _lose(self, node: NodeId) -> None:
+        self.failures[node] = None
+        if self.outcome is Outcome.PENDING and not self.placement.is_ack_set(self._hopeful()):
+            self.outcome = Outcome.FAILED
 
     def _hopeful(self) -> set[NodeId]:
         untried = (*self._untried_owners, *self._untried_spares)

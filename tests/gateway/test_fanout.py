@@ -211,6 +211,41 @@ async def test_after_the_end_of_a_read_nobody_is_taught() -> None:
     assert len(transport.calls) == 1
 
 
+# --- the alarm ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@in_virtual_time
+async def test_an_alarm_rings_once_whether_or_not_somebody_waits(waits: bool) -> None:
+    transport, _, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=9)
+    fanout.set_alarm(1.0)
+    if not waits:
+        await asyncio.sleep(2.0)
+    assert await fanout.next() is None
+    transport.last(A).answer(NOTHING)
+    outcome = await fanout.next()
+
+    assert outcome is not None
+    assert outcome[0] == A
+
+
+@in_virtual_time
+async def test_what_arrived_comes_before_the_alarm() -> None:
+    transport, _, fanout = made()
+    fanout.ask(A, QUESTION, timeout_s=9)
+    fanout.ask(B, QUESTION, timeout_s=9)
+    fanout.set_alarm(1.0)
+    transport.last(A).answer(NOTHING)
+    await asyncio.sleep(2.0)
+    outcome = await fanout.next()
+
+    assert outcome is not None
+    assert outcome[0] == A
+    assert await fanout.next() is None
+    fanout.abandon()
+
+
 # --- news of lives --------------------------------------------------------------------------------
 
 
