@@ -54,9 +54,13 @@ def temporary_path(key: RecordKey, unique: str) -> str:
 
 def quarantine_path(key: RecordKey, kind: RecordKind, unique: str) -> str:
     """Where a bad copy goes; `unique` is never used twice."""
+    return f"{QUARANTINE_DIRECTORY}/{quarantine_name(key, kind, unique)}"
+
+
+def quarantine_name(key: RecordKey, kind: RecordKind, unique: str) -> str:
+    """The last part of that."""
     digest = key.digest.key
-    name = f"{_LABELS[digest[0]]}-{digest[1:].hex()}.{kind.name.lower()}.{unique}"
-    return f"{QUARANTINE_DIRECTORY}/{name}"
+    return f"{_LABELS[digest[0]]}-{digest[1:].hex()}.{kind.name.lower()}.{unique}"
 
 
 def tree_directory(kind: RecordKind, algorithm: Algorithm) -> str:

@@ -4,7 +4,8 @@ What a write does to a record is decided by ring/admission.py; this file brings 
 and the answer into an order that no crash can turn into a lie.
 
 Rules:
-1.  Bytes, then row, then answer: a row says held only after its bytes are durable.
+1.  Bytes, then row, then answer: a row says held only after its bytes are durable.  Values may
+    leave that to the commit, so whatever was written is followed by one, also of an equal row.
 2.  Row, then bytes, when bytes go: after a tombstone's row is durable its value is removed.
 3.  Every value is checked before it is stored, and a copy that is here already is compared with it:
     a bad one goes into quarantine and is replaced before the answer.
@@ -160,7 +161,7 @@ class RecordKeeper(RecordReader):
                 generation=generation,
                 now_s=self._now_s(),
             )
-            await self._commit_copy(key, before, after)
+            await self._commit_copy(key, before, after, wrote=not had_copy)
             return PutAnswer(after.root, floor, had=had_copy and before.visible)
 
     async def _put_chunk(
@@ -176,7 +177,7 @@ class RecordKeeper(RecordReader):
                 now_s=self._now_s(),
             )
             claimants = () if claimant is None else (claimant,)
-            await self._commit_copy(key, before, after, claimants)
+            await self._commit_copy(key, before, after, claimants, wrote=not had_copy)
             floor = self._table.floor(key.digest.partition)
             return PutAnswer(after.root, floor, had=had_copy)
 
@@ -190,13 +191,14 @@ class RecordKeeper(RecordReader):
         async with self._locks.hold((key.raw,)):
             before = self._table.state(key.raw)
             after = _merged(before, state, claimed=bool(claimants), brought=value is not None)
+            wrote = False
             if value is not None and after.held:
-                await self._keep(key, state.kind, value, before)
+                wrote = not await self._keep(key, state.kind, value, before)
                 after = replace(after, verified_at_s=self._now_s())
             if before.held and not after.held:
                 await self._forget(key, before, after)
             else:
-                await self._commit_copy(key, before, after, claimants)
+                await self._commit_copy(key, before, after, claimants, wrote=wrote)
 
     async def _bury(self, key: RecordKey, generation: int) -> RecordState:
         async with self._locks.hold((key.raw,)):
@@ -270,7 +272,7 @@ class RecordKeeper(RecordReader):
     async def _keep(
         self, key: RecordKey, kind: RecordKind, value: Buffer, before: RecordState
     ) -> bool:
-        """Have the checked `value` stored durably; whether a good copy was here already."""
+        """Have the checked `value` stored; whether a good copy was here already."""
         if before.held:
             reason = await self._fault_of_copy(key, kind, value, before)
             if reason is None:
@@ -333,9 +335,12 @@ class RecordKeeper(RecordReader):
         before: RecordState,
         after: RecordState,
         claimants: Sequence[Digest] = (),
+        *,
+        wrote: bool,
     ) -> None:
-        """Make a state durable whose value is; a value that no row came to know is removed."""
-        change = RecordChange(rows={key.raw: pack_row(after)} if after != before else {})
+        """Make a state durable, and its value; a value that no row came to know is removed."""
+        changes = wrote or after != before
+        change = RecordChange(rows={key.raw: pack_row(after)} if changes else {})
         for claimant in claimants:
             if not self._table.is_claimed_by(key.raw, claimant):
                 change.claims.append((key.raw, claimant.key))

@@ -22,7 +22,11 @@ class Values(Protocol):
         """As `read` when that needs no waiting, else None.  Never blocks."""
 
     async def write(self, key: RecordKey, kind: RecordKind, value: Buffer) -> None:
-        """Store it durably in place of what is there, all or nothing."""
+        """Store it in place of what is there, all or nothing.
+
+        Durable and seen at the latest when the next commit of this record's row returns; if that
+        fails, it may be forgotten.
+        """
 
     async def remove(self, key: RecordKey, kind: RecordKind) -> None:
         """Forget it; absent is fine."""

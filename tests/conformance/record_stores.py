@@ -13,6 +13,7 @@ from random import Random
 from node.client import NodeClient
 from node.file_paths import value_path
 from node.file_store import FileRecordStore
+from node.index.lmdb_index import LmdbHome
 from node.local_store import LocalRecordStore
 from node.memory_disk import MemoryDisk
 from node.memory_store import MemoryRecordStore
@@ -25,6 +26,8 @@ from ring.limits import MIB
 from ring.placement import first_layout
 from ring.record import RecordEntry, RecordKey, RecordKind, live
 from ring.seams import RecordStore, Transport
+from tests.fakes.damageable_page_store import SMALL_PAGES, DamageablePageStore
+from tests.fakes.file_index import FileIndexHome
 from tests.fakes.manual_clock import ManualClock
 from tests.node.wire_world import NODE, asking, serving
 from tests.sim.disk import SimDisk
@@ -103,6 +106,41 @@ async def files_on_the_simulated_disk(path: Path) -> AsyncIterator[Subject]:
     await store.close()
 
 
+@asynccontextmanager
+async def pages_on_the_real_disk(path: Path) -> AsyncIterator[Subject]:
+    clock = ManualClock()
+    root = str(path / "node")
+    disk = PosixDisk(root, threads=4)
+    hashing = Threads(1, "hashing")
+    store = await DamageablePageStore.open(
+        disk,
+        LmdbHome(disk, root),
+        clock=clock,
+        randomness=SimRandomness(Random(1)),
+        offload=hashing.run,
+        settings=SMALL_PAGES,
+    )
+    yield Subject(store, store, clock, store.damage)
+    await store.close()
+    await hashing.close()
+    await disk.close()
+
+
+@asynccontextmanager
+async def pages_on_the_simulated_disk(path: Path) -> AsyncIterator[Subject]:
+    clock = ManualClock()
+    disk = SimDisk(Random(2), latency_s=0)
+    store = await DamageablePageStore.open(
+        disk,
+        FileIndexHome(disk),
+        clock=clock,
+        randomness=SimRandomness(Random(3)),
+        settings=SMALL_PAGES,
+    )
+    yield Subject(store, store, clock, store.damage)
+    await store.close()
+
+
 @lru_cache
 def _alone() -> Layout:
     return first_layout([Member(NODE, "127.0.0.1:1")], 1, "alone")
@@ -162,6 +200,8 @@ STORES: list[Factory] = [
     in_memory,
     files_on_the_real_disk,
     files_on_the_simulated_disk,
+    pages_on_the_real_disk,
+    pages_on_the_simulated_disk,
     over_sockets,
     over_the_simulated_network,
 ]

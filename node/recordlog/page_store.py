@@ -1,0 +1,212 @@
+"""The page record store: node/record_keeper.py over a log, extents and an indexed table."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final, Self
+
+import structlog
+from msgspec import Struct
+
+from node.index.index import IndexHome
+from node.index.indexed_table import IndexedTable, open_table
+from node.record_keeper import RecordKeeper
+from node.recordlog.batch import StoredBatch
+from node.recordlog.bulk_writer import BulkSizes, BulkWriter
+from node.recordlog.compaction import Compaction, Throttle
+from node.recordlog.log_recovery import LogReplay
+from node.recordlog.log_tail import LogSizes, LogTail
+from node.recordlog.page_values import PageValues
+from node.recordlog.record_log import RecordLog
+from node.recordlog.segment_files import SegmentFiles
+from node.recordlog.segment_head import STORE_ID_BYTES, LogEnd, SegmentKind
+from node.recordlog.upkeep import Upkeep, UpkeepSettings
+from node.value_check import Offload, ValueCheck, in_place
+from ring.errors import HoldfastError
+from ring.limits import MIB
+from ring.seams import Clock, Disk, Randomness
+
+_REPLAYED_BYTES_MAX: Final = 64 * MIB  # between two checkpoints of a table that is made anew
+
+log = structlog.get_logger()
+
+
+class PageSettings(Struct, frozen=True):
+    """Sizes of files and the rhythm of what goes on in the background."""
+
+    log: LogSizes = LogSizes()
+    bulk: BulkSizes = BulkSizes()
+    upkeep: UpkeepSettings = UpkeepSettings()
+
+
+class PageRecordStore(RecordKeeper):
+    """node.local_store.LocalRecordStore over a disk and an index; made by `open`.
+
+    upkeep: what goes on in the background; public so that tests and tools can do a round of it.
+    """
+
+    @classmethod
+    async def open(
+        cls,
+        disk: Disk,
+        home: IndexHome,
+        *,
+        clock: Clock,
+        randomness: Randomness,
+        offload: Offload = in_place,
+        settings: PageSettings | None = None,
+    ) -> Self:
+        """Read the log back from where the index ends.
+
+        Raises Corrupt when the log is damaged other than by a torn last write (the node has to be
+        replaced), StorageFault or DiskFull when the disk does not let it go on.
+        """
+        settings = settings or PageSettings()
+        files = SegmentFiles(disk)
+        await files.look()
+        opening = _Opening(files, home, randomness, settings)
+        try:
+            await opening.read_back()
+        except (Exception, asyncio.CancelledError):
+            await opening.give_up()
+            raise
+        return cls(opening, clock=clock, randomness=randomness, offload=offload)
+
+    def __init__(
+        self, opened: _Opening, *, clock: Clock, randomness: Randomness, offload: Offload
+    ) -> None:
+        files, table, settings = opened.files, opened.table, opened.settings
+        assert table is not None
+        assert opened.tail is not None
+        ledger = RecordLog(opened.tail, table, settings.log.batch_bytes)
+        bulk = BulkWriter(files, settings.bulk)
+        values = PageValues(
+            files, table, ledger, bulk, randomness, reserve_bytes=settings.log.reserve_bytes
+        )
+        super().__init__(
+            table=table,
+            values=values,
+            ledger=ledger,
+            clock=clock,
+            offload=offload,
+            had_state=opened.had_state,
+        )
+        compaction = Compaction(
+            files=files,
+            table=table,
+            ledger=ledger,
+            values=values,
+            check=ValueCheck(offload),
+            locks=self._locks,
+            finish=self._operations.finish,
+            throttle=Throttle(settings.upkeep.compaction_bytes_per_s),
+        )
+        self.upkeep = Upkeep(
+            settings=settings.upkeep,
+            files=files,
+            table=table,
+            ledger=ledger,
+            bulk=bulk,
+            compaction=compaction,
+            reserve_bytes=settings.log.reserve_bytes,
+        )
+        self._files = files
+        self._bulk = bulk
+        self._indexed = table
+        self._upkeep_task: asyncio.Task[None] | None = asyncio.create_task(self.upkeep.run())
+
+    async def close(self) -> None:
+        task, self._upkeep_task = self._upkeep_task, None
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await super().close()
+        with suppress(HoldfastError):  # then the next start replays more
+            await self._indexed.checkpoint()
+        await self._indexed.close()
+        await self._bulk.close()
+        await self._files.close()
+
+
+class _Opening:
+    """A store on its way: the table, and the end of the log."""
+
+    def __init__(
+        self,
+        files: SegmentFiles,
+        home: IndexHome,
+        randomness: Randomness,
+        settings: PageSettings,
+    ) -> None:
+        self.files = files
+        self.settings = settings
+        self.table: IndexedTable | None = None
+        self.tail: LogTail | None = None
+        self.had_state = False
+        self._home = home
+        self._randomness = randomness
+        self._replayed_bytes = 0
+
+    async def read_back(self) -> None:
+        """Open everything; raises what `PageRecordStore.open` does."""
+        files = self.files
+        self.table = (await open_table(self._home)).table
+        if files.numbers(SegmentKind.LOG):
+            self.had_state = True
+            await self._replay()
+        else:
+            await self._require_blank()
+            files.store_id = self._randomness.octets(STORE_ID_BYTES)
+            self.tail = LogTail(files, self.settings.log, LogEnd(), ())
+            await self.tail.begin()
+        await files.keep_reserve(self.settings.log.reserve_bytes)
+
+    async def give_up(self) -> None:
+        """Let go of what is open."""
+        if self.tail is not None:
+            await self.tail.close()
+        if self.table is not None:
+            await self.table.close()
+        await self.files.close()
+
+    async def _replay(self) -> None:
+        files = self.files
+        assert self.table is not None
+        await files.sync_names()
+        replay = LogReplay(files)
+        covered = await replay.find(self.table.covered)
+        if covered is None:
+            await self._require_blank()
+        held_back: StoredBatch | None = None
+        async for batch in replay.batches(covered):
+            if held_back is not None:
+                await self._apply(held_back)
+            held_back = batch
+        self.tail = LogTail(files, self.settings.log, replay.end, replay.cuts)
+        if replay.is_certain:
+            await self.tail.reopen()
+            if replay.last is not None:
+                # Only after this may an index have it: it may be in the system's cache alone.
+                await self.tail.rewrite(replay.last.before, replay.last.batch.body)
+        else:
+            self.tail.abandon()
+        if held_back is not None:
+            await self._apply(held_back)
+
+    async def _apply(self, batch: StoredBatch) -> None:
+        assert self.table is not None
+        self.table.apply(*batch.contents(), batch.end.position)
+        self._replayed_bytes += batch.end.offset - batch.start
+        if self._replayed_bytes >= _REPLAYED_BYTES_MAX:
+            self._replayed_bytes = 0
+            await self.table.checkpoint()
+
+    async def _require_blank(self) -> None:
+        """Have a table without anything in it."""
+        assert self.table is not None
+        if self.table.covered is not None:
+            await self.table.close()
+            await self._home.discard()
+            self.table = (await open_table(self._home)).table

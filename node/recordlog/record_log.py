@@ -1,0 +1,170 @@
+"""Group commit: what arrives while a data sync runs goes into the next batch together.
+
+Rules:
+1.  A lone commit waits for nobody; one write and one data sync acknowledge all of a batch.
+2.  Values that wait for the commit of their key (`staged`) are seen by nobody.  They go into the
+    batch with the key's row; if that fails they are forgotten.
+3.  The table changes when the batch is durable, in the order of the log, and always as the batch
+    read back would change it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from node.index.located_table import LocatedTable
+from node.index.location import Location
+from node.record_change import RecordChange
+from node.recordlog.batch import Batch, StoredBatch
+from node.recordlog.log_tail import LogTail
+from ring.digest import Buffer
+from ring.errors import DiskFull, HoldfastError, StorageFault
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    batch: Batch
+    size_bytes: int
+    essential: bool
+    done: asyncio.Future[None]
+
+
+class RecordLog:
+    """node.state_journal.Ledger over the end of a log.
+
+    staged: values by RecordKey.raw that the next commit of the key takes along: small ones as
+    bytes, large ones as the place where they are durable already.
+    """
+
+    def __init__(self, tail: LogTail, table: LocatedTable, batch_bytes: int) -> None:
+        self.tail = tail
+        self.staged: dict[bytes, Buffer | Location] = {}
+        self.bytes_applied = 0  # ever, by this process
+        self._table = table
+        self._batch_bytes = batch_bytes
+        self._pending: list[_Commit] = []
+        self._worker: asyncio.Task[None] | None = None
+        self._unapplied: StoredBatch | None = None
+        self._closed = False
+
+    async def commit(self, change: RecordChange, *, essential: bool = False) -> None:
+        """See Ledger."""
+        await self.commit_places(change, {}, essential=essential)
+
+    async def commit_places(
+        self,
+        change: RecordChange,
+        places: Mapping[bytes, Location | None],
+        *,
+        essential: bool = False,
+    ) -> None:
+        """`commit` that also says where values lie, those of `staged` apart."""
+        batch = Batch(change, places={**places})
+        size_bytes = 128 * (len(change.rows) + len(change.dropped) + len(change.claims))
+        for key in change.rows:
+            staged = self.staged.get(key)
+            if isinstance(staged, Location):
+                batch.places[key] = staged
+            elif staged is not None:
+                batch.values[key] = staged
+                size_bytes += len(staged)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            if self._closed:
+                raise StorageFault("the store was closed")
+            self._pending.append(_Commit(batch, size_bytes, essential, done))
+            if self._worker is None:
+                self._worker = asyncio.create_task(self._work())
+            await done
+        finally:
+            for key in change.rows:
+                self.staged.pop(key, None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the table has everything that is durable."""
+        return self._unapplied is None
+
+    async def close(self) -> None:
+        """See Ledger."""
+        self._closed = True
+        if self._worker is not None:
+            await self._worker
+        await self.tail.close()
+
+    async def _work(self) -> None:
+        """Commit until nothing is pending."""
+        commits: list[_Commit] = []
+        try:
+            while self._pending:
+                commits = self._take()
+                await self._commit_all(commits)
+        except (Exception, asyncio.CancelledError):
+            _fail([*commits, *self._pending], StorageFault("the log stopped"))
+            self._pending = []
+            raise
+        finally:
+            self._worker = None
+
+    def _take(self) -> list[_Commit]:
+        """What goes into the next batch."""
+        size_bytes = 0
+        for count, commit in enumerate(self._pending):
+            size_bytes += commit.size_bytes
+            if count and size_bytes > self._batch_bytes:
+                taken, self._pending = self._pending[:count], self._pending[count:]
+                return taken
+        taken, self._pending = self._pending, []
+        return taken
+
+    async def _commit_all(self, commits: list[_Commit]) -> None:
+        try:
+            self._apply_late()
+            essential = [commit for commit in commits if commit.essential]
+            ordinary = [commit for commit in commits if not commit.essential]
+            try:
+                await self._append(commits, essential=not ordinary)
+            except DiskFull as error:
+                if not ordinary or not essential:
+                    raise
+                _fail(ordinary, error)
+                await self._append(essential, essential=True)
+        except HoldfastError as error:
+            _fail(commits, error)
+
+    async def _append(self, commits: Sequence[_Commit], *, essential: bool) -> None:
+        batch = Batch()
+        for commit in commits:
+            batch.add(commit.batch)
+        stored = await self.tail.append(batch.encode(), essential=essential)
+        self._unapplied = stored
+        change, places = stored.contents() if batch.values else (batch.change, batch.places)
+        self._table.apply(change, places, stored.end.position)
+        self._applied(stored)
+        for commit in commits:
+            if not commit.done.done():
+                commit.done.set_result(None)
+
+    def _apply_late(self) -> None:
+        """Apply a batch that is durable but could not be applied; raises what `apply` raises."""
+        stored = self._unapplied
+        if stored is not None:
+            self._table.apply(*stored.contents(), stored.end.position)
+            self._applied(stored)
+
+    def _applied(self, stored: StoredBatch) -> None:
+        self._unapplied = None
+        self.bytes_applied += stored.end.offset - stored.start
+
+
+def _fail(commits: Sequence[_Commit], error: HoldfastError) -> None:
+    """Tell those who still wait; each gets an exception of its own."""
+    for commit in commits:
+        if not commit.done.done():
+            commit.done.set_exception(type(error)(error.detail, **error.facts))
