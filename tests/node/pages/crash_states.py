@@ -17,7 +17,7 @@ from random import Random
 
 from tests.node.pages.sim_directory import Inode, Medium, SimDirectory, Step
 
-STATES = int(os.environ.get("HOLDFAST_CRASH_STATES", "3000"))
+STATES = int(os.environ.get("HOLDFAST_CRASH_STATES", "8000"))
 """How many states a test of crash states looks at; thousands by default, any number for a soak."""
 
 BLOCK = 4096

@@ -1,4 +1,4 @@
-"""Frames that tell a mix of two from a whole one, and the stores that all interface tests run on."""
+"""Frames that tell a mix of two from a whole one."""
 
 from __future__ import annotations
 

@@ -19,8 +19,12 @@ from node.pages.block_seam import BLOCK_BYTES
 from ring.digest import Buffer
 from ring.errors import Busy, HoldfastError, StorageFault
 
-Fail = Callable[[str, str], HoldfastError | None]
+Fail = Callable[[str, str], BaseException | None]
 """Kind of a call (open, read, write, sync, ...) and name of the file; the error that it raises."""
+
+
+class Killed(BaseException):
+    """The process ends here: nobody catches it but the test."""
 
 
 @dataclass(slots=True, eq=False)
@@ -241,11 +245,11 @@ class SimDirectory:
         return SimDirectory(self.medium, direct=self._direct)
 
 
-def failing(kind: str, number: int, error: HoldfastError | None = None, name: str = "") -> Fail:
+def failing(kind: str, number: int, error: BaseException | None = None, name: str = "") -> Fail:
     """The `number`-th call of a kind fails, counted from 0; "*" is any kind, "" any file."""
     seen = [0]
 
-    def fail(called: str, of: str) -> HoldfastError | None:
+    def fail(called: str, of: str) -> BaseException | None:
         if kind not in {"*", called} or name not in {"", of}:
             return None
         seen[0] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -9,15 +10,15 @@ import pytest
 from node.pages.page_store import PageStore
 from ring.errors import HoldfastError, NotFound
 from tests.node.pages.crash_states import STATES, Allowed, states
-from tests.node.pages.frames import PAGE, filled, got, guid, image
-from tests.node.pages.sim_directory import Medium, SimDirectory, failing
+from tests.node.pages.frames import PAGE, filled, got, guid, image, put
+from tests.node.pages.sim_directory import Killed, Medium, SimDirectory, failing
 
 FRAMES = 6
 OPERATIONS = 40
-SCRIPTS = 8
+SCRIPTS = 16
 
 
-def quiet(_kind: str, _name: str) -> HoldfastError | None:
+def quiet(_kind: str, _name: str) -> BaseException | None:
     """No faults."""
     return None
 
@@ -42,16 +43,17 @@ class Script:
             if self._faults and self._rng.random() < 0.15:
                 kind = self._rng.choice(("*", "sync", "write", "sync", "allocate", "rename"))
                 self._medium.fail = failing(kind, self._rng.randrange(4))
-            work = (self._write, self._batch, self._delete, self._flush, self._vacuum, self._again)
+            work = (self._write, self._batch, self._delete, self._flush, self._vacuum, self._again,
+                    self._killed)  # fmt: skip
             try:
-                self._rng.choices(work, (6, 3, 2, 4, 1, 1))[0]()
+                self._rng.choices(work, (6, 3, 2, 4, 1, 1, 1))[0]()
             except HoldfastError:
                 if not self._faults:
                     raise
             if self._rng.random() < 0.5:
                 self._medium.fail = quiet
         self._medium.fail = quiet
-        self._until_flushed()
+        self.finish()
 
     @property
     def _medium(self) -> Medium:
@@ -117,7 +119,19 @@ class Script:
         self._settle()  # what is found at a start is durable from then on
         self._medium.fail = fail
 
-    def _until_flushed(self) -> None:
+    def _killed(self) -> None:
+        """The process dies in the middle of a flush."""
+        self._medium.fail = failing("*", self._rng.randrange(8), Killed())
+        try:
+            self._rng.choice((self._store.flush, self._store.vacuum))()
+        except Killed:
+            self._directory = self._directory.kill()
+            self._medium.fail = quiet
+            self._store = self._opened()
+        self._medium.fail = quiet
+        self._settle()
+
+    def finish(self) -> None:
         """Whatever was lost when a sync failed is written again; then a flush must succeed."""
         for number in range(FRAMES):
             self._store.write_blob(guid(number), filled(self._store, self._noted(number)))
@@ -175,9 +189,52 @@ def test_h14_a_power_cut_after_a_power_cut_is_no_worse(seed: int) -> None:
     rng = Random(seed)
     first = [(cut, allowed.copy()) for cut, allowed in states(history, rng, 1)]
 
-    for directory, allowed in first[seed :: len(history) // 8]:
+    for directory, allowed in first[seed :: len(history) // 4]:
         found = directory.medium.copy()
         Script(directory, rng, first=10_000, faults=True).run(6)
         second = directory.medium.history
-        for again, now_allowed in states(second, rng, STATES // 100, found, allowed):
+        for again, now_allowed in states(second, rng, STATES // 200, found, allowed):
             judge(again, now_allowed)
+
+
+def noted(store: PageStore, medium: Medium, number: int, version: int) -> None:
+    """Write an image and say so."""
+    medium.record("note", note=("wrote", number, version))
+    put(store, number, version)
+
+
+@pytest.mark.parametrize("fault", ["killed", "failed", "failed before the log"])
+@pytest.mark.parametrize("call", range(12))
+def test_h14_what_the_next_process_found_survives_a_power_cut(call: int, fault: str) -> None:
+    """Its predecessor died, or was failed by the disk, in the middle of a flush.
+
+    What it read was in the page cache, perhaps nowhere else.
+    """
+    rng = Random(call)
+    directory = SimDirectory(Medium(rng=rng), direct=call % 2 == 0)
+    medium = directory.medium
+    store = PageStore(directory, page_size=PAGE)
+    for version in (100, 200):
+        for number in range(FRAMES):
+            noted(store, medium, number, version)
+        if version == 100:
+            store.flush()
+            medium.record("note", note=("flushed",))
+    medium.fail = {
+        "killed": failing("*", call, Killed()),
+        "failed": failing("sync", 0, name="manifest.log"),
+        "failed before the log": failing("sync", 0, name="blobs.dat"),
+    }[fault]
+    with suppress(Killed, HoldfastError):
+        store.flush()
+    medium.fail = quiet
+
+    again = PageStore(directory.kill(), page_size=PAGE)
+    for number in range(FRAMES):
+        medium.record("note", note=("wrote", number, version_of(again, number)))
+    medium.record("note", note=("flushed",))
+    for number in range(2 * FRAMES, 3 * FRAMES):  # into the slots that are free now
+        noted(again, medium, number, 300)
+
+    for cut, allowed in states(medium.history, rng, 1):
+        judge(cut, allowed)
