@@ -8,7 +8,9 @@ Rules:
     new one.  The frozen one is dropped only after everything in it is durable in the index; after
     a failure it stays, and the next checkpoint merges it first.
 4.  The owner bounds memory: it asks for a checkpoint when `pending` has grown enough.
-5.  A row or sum that is not what was stored raises Corrupt and is remembered as `damage`: then the
+5.  After a crash in the midst of a checkpoint the index has some keys as they were at its end.
+    What the log says of them up to there is passed over, and no checkpoint is made before that.
+6.  A row or sum that is not what was stored raises Corrupt and is remembered as `damage`: then the
     index must be discarded and the table made anew from the log.
 """
 
@@ -17,26 +19,29 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 import structlog
 from msgspec import Struct
 
-from node.index.index import Index, IndexHome, OpenedIndex
+from node.index.index import Index, IndexHome
 from node.index.index_keys import claim_key, claims_end, row_key
 from node.index.layered_order import LayeredOrder
 from node.index.located_row import location_of, row_of, with_location, with_row
 from node.index.location import Location, Position
-from node.index.merge import read_summary, transactions
+from node.index.merge import ENTRIES_MAX, read_summary, transactions
 from node.index.overlay import MISSING, Missing, Overlay
 from node.index.sealed_value import unseal
-from node.index.summary import Summary
-from node.index.verification import Check, check_summary, partition_check
+from node.index.summary import Ahead, Summary
+from node.index.verification import Check, check_summary, partitions_check
 from node.record_change import RecordChange
 from node.record_row import bytes_held, kind_of, unpack_row
 from ring.digest import Digest
 from ring.errors import Corrupt
 from ring.limits import PARTITIONS
 from ring.record import ABSENT, RecordKind, RecordState
+
+_VERIFY_ROWS: Final = 4096  # about so many at a time
 
 log = structlog.get_logger()
 
@@ -60,15 +65,18 @@ class OpenedTable(Struct, frozen=True):
 class IndexedTable:
     """node.index.located_table.LocatedTable over an index; `open_table` makes one.
 
+    entries_max: rows or claims that one transaction of a checkpoint brings into the index.
     damage: what was found wrong with the index, None while nothing was.
     """
 
-    def __init__(self, index: Index, summary: Summary) -> None:
+    def __init__(self, index: Index, summary: Summary, entries_max: int = ENTRIES_MAX) -> None:
         self.damage: str | None = None
         self._index = index
+        self._entries_max = entries_max
         self._totals = summary.totals
         self._floors = summary.floors
         self._covered = summary.covered
+        self._ahead = summary.ahead
         self._position = summary.covered
         self._fresh = Overlay()
         self._frozen: Overlay | None = None
@@ -102,6 +110,17 @@ class IndexedTable:
     def covered(self) -> Position | None:
         """See LocatedTable."""
         return self._covered
+
+    @property
+    def replay_to(self) -> Position | None:
+        """How far the log must be replayed before checkpoints go on, None when it was.
+
+        A log that ends before it is not the one that this index was made from.
+        """
+        ahead = self._ahead
+        if ahead is None or (self._position is not None and ahead.position <= self._position):
+            return None
+        return ahead.position
 
     @property
     def pending(self) -> int:
@@ -169,10 +188,21 @@ class IndexedTable:
     ) -> None:
         """See LocatedTable."""
         assert self._position is None or self._position <= position, (self._position, position)
+        rows, dropped, unclaimed = change.rows, change.dropped, change.dropped
+        claims = change.claims
+        ahead = self._ahead
+        if ahead is not None and position > ahead.position:
+            self._catch_up(ahead)
+        elif ahead is not None:  # rule 5
+            rows = {key: row for key, row in rows.items() if key > ahead.last_row}
+            dropped = [key for key in dropped if key > ahead.last_row]
+            located = {key: place for key, place in located.items() if key > ahead.last_row}
+            unclaimed = [chunk for chunk in unclaimed if chunk > ahead.last_chunk]
+            claims = [claim for claim in claims if claim[0] > ahead.last_chunk]
         payload_of = self._payload
-        before = {key: payload_of(key) for key in (*change.dropped, *change.rows, *located)}
-        after: dict[bytes, bytes | None] = dict.fromkeys(change.dropped)
-        for key, row in change.rows.items():
+        before = {key: payload_of(key) for key in (*dropped, *rows, *located)}
+        after: dict[bytes, bytes | None] = dict.fromkeys(dropped)
+        for key, row in rows.items():
             after[key] = with_row(after.get(key, before[key]), row)
         for key, location in located.items():
             after[key] = with_location(after.get(key, before[key]), location)
@@ -182,9 +212,9 @@ class IndexedTable:
             if payload != before[key]:
                 self._totals.replace(before[key], payload)
                 fresh.set_row(key, payload)
-        for key in change.dropped:
-            fresh.drop_claims(key)
-        for chunk, claimant in change.claims:
+        for chunk in unclaimed:
+            fresh.drop_claims(chunk)
+        for chunk, claimant in claims:
             fresh.add_claim(chunk, claimant)
         for partition, generation in change.floors.items():
             if generation > self.floor(partition):
@@ -194,6 +224,8 @@ class IndexedTable:
     async def checkpoint(self) -> Position | None:
         """See LocatedTable."""
         async with self._turn:
+            if self.replay_to is not None:
+                return self._covered
             if self._frozen is not None:
                 await self._merge(self._frozen)
             if self._fresh.position is not None:
@@ -204,12 +236,14 @@ class IndexedTable:
 
     async def verify_partition(self, partition: int) -> str | None:
         """What is wrong with a partition in the index, None when nothing is; reads all of it."""
-        return await self._look(partition_check(partition))
+        return await self._look(partitions_check(partition, partition + 1))
 
     async def verify(self) -> str | None:
         """What is first found wrong with the index, None when nothing is; reads all of it."""
-        for partition in range(PARTITIONS):
-            wrong = await self.verify_partition(partition)
+        stride = max(1, PARTITIONS * _VERIFY_ROWS // (self.records + 1))
+        for first in range(0, PARTITIONS, stride):
+            check = partitions_check(first, min(first + stride, PARTITIONS))
+            wrong = await self._look(check)
             if wrong is not None:
                 return wrong
         return await self._look(check_summary)
@@ -235,6 +269,16 @@ class IndexedTable:
             self._unseal(full_key, value)
             yield full_key[1 + len(chunk) :]
 
+    def _catch_up(self, ahead: Ahead) -> None:
+        """The log was replayed to the end of a checkpoint that a crash cut short: finish it first.
+
+        Merged together with what comes later, it could be cut short again, with some keys as they
+        were at its end and nothing to say so.
+        """
+        self._ahead = None
+        if self._frozen is None and self._fresh.position is not None:
+            self._freeze().position = ahead.position
+
     def _freeze(self) -> Overlay:
         """Begin a new overlay above the one that is to be merged."""
         frozen = self._fresh
@@ -246,7 +290,7 @@ class IndexedTable:
 
     async def _merge(self, frozen: Overlay) -> None:
         try:
-            for transaction in transactions(frozen):
+            for transaction in transactions(frozen, self._entries_max):
                 await self._index.write(transaction)
         except Corrupt as error:
             self._found(error.detail)
@@ -279,30 +323,24 @@ class IndexedTable:
             self.damage = wrong
 
 
-async def open_table(home: IndexHome) -> OpenedTable:
+async def open_table(home: IndexHome, *, entries_max: int = ENTRIES_MAX) -> OpenedTable:
     """Open the table that an index keeps; one that is not sound is discarded.
 
     Raises StorageFault or DiskFull.
     """
     opened = await home.open()
+    index, reason = opened.index, opened.discarded
     try:
-        summary = read_summary(opened.index)
-        if summary is None and opened.index.after(b"", 1, below=b"\xff"):
+        summary = read_summary(index)
+        if summary is None and index.after(b"", 1, below=b"\xff"):
             raise Corrupt("the index has no summary")
     except Corrupt as error:
-        await opened.index.close()
+        await index.close()
         await home.discard()
-        opened = OpenedIndex((await home.open()).index, error.detail)
-        summary = None
-    if opened.discarded is not None:
-        log.error("the index was discarded", reason=opened.discarded)
-        return _opened(opened.index, Summary(), IndexState.DISCARDED, opened.discarded)
-    if summary is None:
-        return _opened(opened.index, Summary(), IndexState.FRESH)
-    return _opened(opened.index, summary, IndexState.READY)
-
-
-def _opened(
-    index: Index, summary: Summary, state: IndexState, reason: str | None = None
-) -> OpenedTable:
-    return OpenedTable(IndexedTable(index, summary), state, reason)
+        index, reason, summary = (await home.open()).index, error.detail, None
+    if reason is not None:
+        log.error("the index was discarded", reason=reason)
+        state = IndexState.DISCARDED
+    else:
+        state = IndexState.FRESH if summary is None else IndexState.READY
+    return OpenedTable(IndexedTable(index, summary or Summary(), entries_max), state, reason)

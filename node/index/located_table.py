@@ -33,6 +33,7 @@ class LocatedTable(Table, Protocol):
     ) -> None:
         """Make a change that is durable in the log, whose entry ends at `position`.
 
+        Positions only rise; changes that share one are applied without an await in between.
         Rows first, then locations: None forgets one; one of a key without a row that holds a value
         is passed over, and a row that holds none loses its location by itself.  A row that says
         nothing of its location keeps it.  Raises Corrupt or StorageFault when the index cannot be
@@ -42,6 +43,7 @@ class LocatedTable(Table, Protocol):
     async def checkpoint(self) -> Position | None:
         """Bring all that was applied before the call into the index, durably; what is covered.
 
-        One at a time.  Raises StorageFault, DiskFull or Corrupt; nothing is lost by that, and it
+        Does nothing while a replay has not come to the end of a checkpoint that a crash cut short.
+        Raises StorageFault, DiskFull or Corrupt; nothing is lost by that, and it
         may be tried again.
         """

@@ -1,9 +1,9 @@
 """Brings an overlay into the index, some thousand entries a transaction.
 
 Rules:
-1.  Each transaction leaves rows, sums and summary in agreement; only the last one moves `covered`.
-    After a crash between two the log is replayed over rows that are partly newer already, which is
-    harmless: changes are absolute values, and all of them are replayed to the end.
+1.  Each transaction leaves rows, sums and summary in agreement; only the last one moves `covered`,
+    the others say how far they came (`ahead`).  After a crash between two the log is replayed for
+    the keys that were not reached; to the others its changes have happened already.
 2.  The overlay does not change any more, so a thread may read it; a transaction may be repeated.
 3.  Rows go in key order: a leaf of the index is written once, and no transaction touches many.
 """
@@ -26,25 +26,29 @@ from node.index.index_keys import (
 from node.index.overlay import Overlay
 from node.index.partition_sum import PartitionSum
 from node.index.sealed_value import seal, unseal
-from node.index.summary import Summary
+from node.index.summary import Ahead, Summary
 
-ENTRIES: Final = 4096  # of one transaction: about as many leaves of 4 KiB are in memory at once
+ENTRIES_MAX: Final = 4096  # of one transaction: about as many leaves of 4 KiB are in memory at once
 
 _CLAIMS_PAGE: Final = 512
+_ABOVE_KEYS: Final = b"\xff"
 
 
-def transactions(overlay: Overlay) -> Iterator[Callable[[IndexWriter], None]]:
-    """What to do one after the other; after the last one the index covers the overlay."""
+def transactions(overlay: Overlay, entries_max: int) -> Iterator[Callable[[IndexWriter], None]]:
+    """What to do one after the other; after the last one the index covers the overlay.
+
+    entries_max: rows or claims of one; the claims of one chunk are not divided.
+    """
     after: bytes | None = None
-    while keys := overlay.order.after(after, ENTRIES):
+    while keys := overlay.order.after(after, entries_max):
         yield partial(_merge_rows, overlay, keys)
         after = keys[-1]
     after = None
-    while chunks := overlay.chunks.after(after, ENTRIES):
+    while chunks := overlay.chunks.after(after, entries_max):
         entries = 0
         for count, chunk in enumerate(chunks, start=1):
             entries += 1 + len(overlay.claims.get(chunk, ()))
-            if entries >= ENTRIES:
+            if entries >= entries_max:
                 chunks = chunks[:count]
                 break
         yield partial(_merge_claims, overlay, chunks)
@@ -104,10 +108,12 @@ def _merge_rows(overlay: Overlay, keys: Sequence[bytes], writer: IndexWriter) ->
         else:
             found.add_row(_put(writer, full_key, payload))
     sums.store()
+    _reach(overlay, summary, keys[-1], b"")
     _put(writer, SUMMARY, summary.encode())
 
 
 def _merge_claims(overlay: Overlay, chunks: Sequence[bytes], writer: IndexWriter) -> None:
+    summary = read_summary(writer) or Summary()
     sums = _Sums(writer)
     for chunk in chunks:
         found = sums.of(chunk)
@@ -118,6 +124,8 @@ def _merge_claims(overlay: Overlay, chunks: Sequence[bytes], writer: IndexWriter
             if writer.get(full_key) is None:
                 found.add_claim(_put(writer, full_key, b""))
     sums.store()
+    _reach(overlay, summary, _ABOVE_KEYS, chunks[-1])
+    _put(writer, SUMMARY, summary.encode())
 
 
 def _delete_claims(writer: IndexWriter, chunk: bytes, found: PartitionSum) -> None:
@@ -129,9 +137,18 @@ def _delete_claims(writer: IndexWriter, chunk: bytes, found: PartitionSum) -> No
             writer.delete(full_key)
 
 
+def _reach(overlay: Overlay, summary: Summary, last_row: bytes, last_chunk: bytes) -> None:
+    """Remember how far this checkpoint came; an earlier try of it may have come further."""
+    assert overlay.position is not None
+    before = summary.ahead
+    if before is not None and before.position == overlay.position:
+        last_row, last_chunk = max(last_row, before.last_row), max(last_chunk, before.last_chunk)
+    summary.ahead = Ahead(overlay.position, last_row, last_chunk)
+
+
 def _cover(overlay: Overlay, writer: IndexWriter) -> None:
     summary = read_summary(writer) or Summary()
-    summary.covered = overlay.position
+    summary.covered, summary.ahead = overlay.position, None
     summary.raise_floors(overlay.floors)
     _put(writer, SUMMARY, summary.encode())
 

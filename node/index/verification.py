@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from node.index.index import IndexReader
-from node.index.index_keys import CLAIMS, ROWS, partition_start
+from node.index.index_keys import CLAIMS, ROWS, partition_of, partition_start
 from node.index.merge import read_sum, read_summary
 from node.index.partition_sum import PartitionSum
 from node.index.sealed_value import unseal
@@ -23,23 +23,24 @@ Check = Callable[[IndexReader], str | None]
 """What is wrong with a state of the index, None when nothing is; raises Corrupt or StorageFault."""
 
 
-def partition_check(partition: int) -> Check:
-    """Checks every row and claim of one partition."""
+def partitions_check(first: int, stop: int) -> Check:
+    """Checks every row and claim of the partitions from `first` to below `stop`."""
 
     def check(reader: IndexReader) -> str | None:
-        found = PartitionSum()
+        found = {partition: PartitionSum() for partition in range(first, stop)}
         for space in Space:
             for algorithm in Algorithm:
-                start = partition_start(space, algorithm, partition)
-                end = partition_start(space, algorithm, partition + 1)
-                for value in _values(reader, ROWS + start, ROWS + end):
-                    found.add_row(value)
-                for value in _values(reader, CLAIMS + start, CLAIMS + end):
-                    found.add_claim(value)
-        kept = read_sum(reader, partition)
-        if found == kept:
-            return None
-        return f"partition {partition} of the index has {found}, but {kept} were put there"
+                start = partition_start(space, algorithm, first)
+                end = partition_start(space, algorithm, stop)
+                for key, value in _pairs(reader, ROWS + start, ROWS + end):
+                    found[partition_of(key[1:])].add_row(value)
+                for key, value in _pairs(reader, CLAIMS + start, CLAIMS + end):
+                    found[partition_of(key[1:])].add_claim(value)
+        for partition, there in found.items():
+            kept = read_sum(reader, partition)
+            if there != kept:
+                return f"partition {partition} of the index has {there}, but {kept} were put there"
+        return None
 
     return check
 
@@ -54,10 +55,10 @@ def check_summary(reader: IndexReader) -> str | None:
     return f"the partitions of the index have {rows} rows, but its summary says {kept}"
 
 
-def _values(reader: IndexReader, start: bytes, end: bytes) -> Iterator[bytes]:
-    """The values of keys from `start` to below `end`; no key is `start` itself."""
+def _pairs(reader: IndexReader, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The sound ones with keys from `start` to below `end`; no key is `start` itself."""
     while pairs := reader.after(start, _PAGE, below=end):
         for key, value in pairs:
             unseal(key, value)
-            yield value
+            yield key, value
         start = pairs[-1][0]

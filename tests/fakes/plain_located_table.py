@@ -43,10 +43,12 @@ class PlainLocatedTable(RecordTable):
     def _place(self, key: bytes, location: Location | None) -> None:
         before = self._locations.pop(key, None)
         if before is not None:
-            self.live_bytes[before.segment] -= before.size_bytes
-            if not self.live_bytes[before.segment]:
-                del self.live_bytes[before.segment]
+            self._add_live(before.segment, -before.size_bytes)
         if location is not None:
             self._locations[key] = location
-            live = self.live_bytes.get(location.segment, 0)
-            self.live_bytes[location.segment] = live + location.size_bytes
+            self._add_live(location.segment, location.size_bytes)
+
+    def _add_live(self, segment: int, size_bytes: int) -> None:
+        live_bytes = self.live_bytes.pop(segment, 0) + size_bytes
+        if live_bytes:
+            self.live_bytes[segment] = live_bytes
