@@ -18,16 +18,18 @@ from node.config import NodeConfig, StoreKind
 from node.file_store import FileRecordStore
 from node.handler import Asker
 from node.health import NodeHealth
+from node.index.lmdb_index import LmdbHome
 from node.local_store import LocalRecordStore
 from node.memory_disk import MemoryDisk
 from node.memory_store import CAPACITY_BYTES, MemoryRecordStore
 from node.posix_disk import PosixDisk
 from node.posix_threads import Threads
+from node.recordlog.page_store import PageRecordStore
 from node.server import NodeServer
 from node.service import NodeService
+from node.store_traces import require_store
 from node.transport import Credentials, TcpTransport
 from ring.control import GetStatus, StatusReply
-from ring.errors import Unsupported
 from ring.layout import Layout
 from ring.life import NodeId
 from ring.seams import Clock, Randomness
@@ -102,29 +104,32 @@ def _storage(
     config: NodeConfig, clock: Clock, randomness: Randomness, cleanup: AsyncExitStack
 ) -> tuple[PosixDisk | MemoryDisk, Callable[[], Awaitable[LocalRecordStore]]]:
     """The disk, and what opens the record store on it."""
-    match config.store:
-        case StoreKind.FILES:
-            threads = Threads(HASHING_THREADS, "hash")
-            cleanup.push_async_callback(threads.close)
-            disk = PosixDisk(config.data_dir)
-            cleanup.push_async_callback(disk.close)
+    if config.store is StoreKind.MEMORY:
 
-            async def offload(work: Callable[[], T]) -> T:
-                return await threads.run(work)
+        async def open_memory() -> LocalRecordStore:
+            return MemoryRecordStore(clock)
 
-            def open_files() -> Awaitable[LocalRecordStore]:
-                return FileRecordStore.open(
-                    disk, clock=clock, randomness=randomness, offload=offload
-                )
+        return MemoryDisk(CAPACITY_BYTES), open_memory
+    threads = Threads(HASHING_THREADS, "hash")
+    cleanup.push_async_callback(threads.close)
+    disk = PosixDisk(config.data_dir)
+    cleanup.push_async_callback(disk.close)
 
-            return disk, open_files
-        case StoreKind.MEMORY:
+    async def offload(work: Callable[[], T]) -> T:
+        return await threads.run(work)
 
-            async def open_memory() -> LocalRecordStore:
-                return MemoryRecordStore(clock)
+    async def open_kept() -> LocalRecordStore:
+        await require_store(disk, config.store)
+        if config.store is StoreKind.FILES:
+            return await FileRecordStore.open(
+                disk, clock=clock, randomness=randomness, offload=offload
+            )
+        home = LmdbHome(disk, config.data_dir)
+        return await PageRecordStore.open(
+            disk, home, clock=clock, randomness=randomness, offload=offload
+        )
 
-            return MemoryDisk(CAPACITY_BYTES), open_memory
-    raise Unsupported(f"the store {config.store.value!r} is not in this release")
+    return disk, open_kept
 
 
 async def _status(service: NodeService) -> StatusReply:

@@ -10,7 +10,7 @@ from holdfast.serve import ServeOptions, serve_process
 from node.config import StoreKind
 from ring.errors import BadRequest
 
-STORES = [kind.value for kind in StoreKind if kind is not StoreKind.PAGES]
+STORES = [kind.value for kind in StoreKind]
 
 
 @click.command()

@@ -42,7 +42,7 @@ async def shell(
         (("gateway", "--config", "absent.toml"), 1, "cannot read 'absent.toml'"),
         (("serve", "--listen", "0.0.0.0:7070"), 2, "--insecure"),
         (("serve", "--listen", "127.0.0.1:0"), 2, "name a port"),
-        (("serve", "--store", "pages"), 2, "'pages' is not one of"),
+        (("serve", "--store", "tape"), 2, "'tape' is not one of"),
     ],
 )
 async def test_a_mistake_is_explained(
