@@ -23,6 +23,8 @@ from bench.budgets import Experiment, experiments
 from bench.curl import require_curl
 from bench.deadline import Deadline
 from bench.failure import RowFailed, ToolMissing
+from bench.peers.compare import KEYS, run_peers
+from bench.peers.scale import QUICK, Scale
 from bench.plan import MIB, Plan, quick
 from bench.proc import file_system
 from bench.profile import LOADS, run_profile
@@ -52,6 +54,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _report(options: argparse.Namespace, plan: Plan) -> int:
+    if options.what == "peers":
+        return run_peers(
+            plan, options.only, QUICK if options.quick else Scale(), json=options.json
+        )
     deadline = Deadline(_TOTAL_S)
     progress.say(_machine(plan))
     if options.what == "profile":
@@ -106,7 +112,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     keys = [experiment.key for experiment in experiments(Plan(Path()))]
     parser = _parser(keys)
     options = parser.parse_args(argv)
-    known = LOADS if options.what == "profile" else keys
+    known = {"profile": LOADS, "peers": KEYS}.get(options.what, keys)
     for name in options.only:
         if name not in known:
             parser.error(f"there is no {name!r} here; --only takes {', '.join(known)}")
@@ -121,9 +127,10 @@ def _parser(keys: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("rows", "profile"),
+        choices=("rows", "profile", "peers"),
         default="rows",
-        help="rows: the figures (default); profile: where the time goes, with py-spy",
+        help="rows: the figures (default); profile: where the time goes, with py-spy; "
+        "peers: the cluster beside what a user would pick instead",
     )
     parser.add_argument("--json", action="store_true", help="print the rows as a JSON list")
     parser.add_argument(
@@ -131,7 +138,8 @@ def _parser(keys: Sequence[str]) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help=f"only this, may be repeated; rows: {', '.join(keys)}; profile: {', '.join(LOADS)}",
+        help=f"only this, may be repeated; rows: {', '.join(keys)}; profile: {', '.join(LOADS)}; "
+        f"peers: {', '.join(KEYS)}",
     )
     parser.add_argument("--quick", action="store_true", help="small and short: does it work?")
     parser.add_argument(

@@ -1,0 +1,106 @@
+"""The small loads through any door: wrk with load.lua beside this file, and what it needs.
+
+A run in which anything went wrong has no rate, and one whose bodies do not read back has none
+either.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from bench import blobs, wrk
+from bench.ask import ask
+from bench.deadline import Deadline
+from bench.failure import RowFailed
+from bench.peers.door import NAME_MARK, Door
+from bench.plan import SMALL_BYTES
+
+_SCRIPT: Final = Path(__file__).with_name("load.lua")
+_GRACE_S: Final = 15.0
+_STOCK_S: Final = 120.0
+_STOCK_CLIENTS: Final = 16
+_STORED: Final = (200, 201, 204)
+
+
+def put_small(door: Door, tag: str, connections: int, seconds: int, deadline: Deadline) -> float:
+    """Requests per second of puts of which no two bodies are alike."""
+    arguments = ["put", door.put_method, door.put_target, tag, str(SMALL_BYTES)]
+    return _run(door, arguments, connections, seconds, deadline).rate
+
+
+def get_small(
+    door: Door, paths: Path, connections: int, seconds: int, deadline: Deadline
+) -> float:
+    """Requests per second of reads of the paths in the file, in turn."""
+    load = _run(door, ["get", str(paths)], connections, seconds, deadline)
+    if load.bytes_received < load.requests * SMALL_BYTES:
+        raise RowFailed(f"{load.requests:,} answers hold less than 1 KiB each")
+    return load.rate
+
+
+def check_small(door: Door, tag: str, number: int) -> None:
+    """RowFailed unless this body reads back byte for byte."""
+    content = blobs.body(tag, number, SMALL_BYTES)
+    path = door.small_path(f"{tag}-{number}", content)
+    answer = ask(door.port, "GET", path)
+    if answer.status != 200:
+        raise RowFailed(f"{path}, which was stored, reads as {answer.status}")
+    if answer.body != content:
+        raise RowFailed(f"{path}, which was stored, reads as other bytes")
+
+
+def put_one(door: Door, tag: str, number: int) -> None:
+    """Store one small body on a connection of its own; RowFailed unless it is answered 2xx."""
+    target = door.put_target.replace(NAME_MARK, f"{tag}-{number}")
+    answer = ask(door.port, door.put_method, target, blobs.body(tag, number, SMALL_BYTES))
+    if answer.status not in _STORED:
+        raise RowFailed(f"a put was answered {answer.status}: {answer.body[:200]!r}")
+
+
+def stock(door: Door, tag: str, count: int, deadline: Deadline) -> list[str]:
+    """Store bodies 1 to `count`, untimed, and return the paths where they are read."""
+    patience = Deadline(deadline.share_s(_STOCK_S, f"storing {count:,} blobs"))
+    numbers = iter(range(1, count + 1))
+
+    def store(own: Sequence[int]) -> None:
+        for number in own:
+            patience.share_s(1, f"storing {count:,} blobs")
+            put_one(door, tag, number)
+
+    with ThreadPoolExecutor(_STOCK_CLIENTS) as pool:
+        for done in [pool.submit(store, batch) for batch in _batches(numbers)]:
+            done.result()
+    names = ((f"{tag}-{number}", number) for number in range(1, count + 1))
+    return [door.small_path(name, blobs.body(tag, n, SMALL_BYTES)) for name, n in names]
+
+
+def _batches(numbers: Iterator[int]) -> Iterator[list[int]]:
+    while batch := list(islice(numbers, 50)):
+        yield batch
+
+
+def _run(
+    door: Door, arguments: Sequence[str], connections: int, seconds: int, deadline: Deadline
+) -> wrk.Load:
+    share_s = deadline.share_s(seconds + _GRACE_S, f"a load of {seconds} s")
+    argv = [
+        *("wrk", "--threads", "1", "--connections", str(connections)),
+        *("--duration", f"{seconds}s", "--timeout", "10s"),
+        *("--script", str(_SCRIPT), door.url, "--", *arguments),
+    ]
+    try:
+        finished = subprocess.run(
+            argv, capture_output=True, text=True, timeout=share_s, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RowFailed(f"wrk did not end within {share_s:.0f} s") from error
+    load = wrk.parse(finished.stdout + finished.stderr)
+    complaint = load.complaint()
+    if complaint:
+        raise RowFailed(f"under load from wrk: {complaint} among {load.requests:,} requests")
+    return load

@@ -1,0 +1,52 @@
+"""Peers that this comparison names and does not measure, each with the reason in words.
+
+An adapter is written when it can be run and checked: an unchecked one would measure something and
+call it a peer.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bench.peers.door import Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Unmeasured:
+    """A peer without an adapter. binary: its program's name. wanting: what the adapter would need
+    and why nobody has checked one.
+    """
+
+    key: str
+    name: str
+    binary: str
+    wanting: str
+
+
+UNMEASURED: Final = (
+    Unmeasured(
+        "garage", "Garage", "garage",
+        "S3 with signed requests only, so every put of a load has to be signed beforehand",
+    ),
+    Unmeasured(
+        "minio", "MinIO", "minio",
+        "S3 with a bucket open to everybody; keeps erasure-coded parts over drives, not copies",
+    ),
+    Unmeasured(
+        "bazel-remote", "bazel-remote", "bazel-remote",
+        "a put goes to /cas/ and the body's SHA-256, which wrk cannot compute; one copy, no fsync",
+    ),
+)
+
+
+def skip(peer: Unmeasured, find: Callable[[str], str | None] = shutil.which) -> Skipped:
+    """Why this peer is not measured: its binary is not there, or nobody has checked an adapter."""
+    place = find(peer.binary)
+    if place is None:
+        why = f"no `{peer.binary}` on PATH, and no adapter that was ever checked ({peer.wanting})"
+    else:
+        why = f"{place} is there, but no adapter that was ever checked ({peer.wanting})"
+    return Skipped(peer.key, peer.name, why)
