@@ -55,6 +55,10 @@ class TableWalk:
 
     def change(self, table: IndexedTable) -> None:
         """Apply something new to both."""
+        table.apply(*self.next_entry())
+
+    def next_entry(self) -> Entry:
+        """Something new in the log and in the model."""
         position = Position(len(self.log) // 7, len(self.log))
         change = self._change()
         located: dict[bytes, Location | None] = {}
@@ -64,7 +68,7 @@ class TableWalk:
         entry = (change, located, position)
         self.log.append(entry)
         self.model.apply(*entry)
-        table.apply(*entry)
+        return entry
 
     def compare(self, table: IndexedTable) -> None:
         """Everything that can be asked."""

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.index.index import IndexHome
-from node.index.indexed_table import IndexedTable
+from node.index.index import Index, IndexHome, IndexReader, IndexWriter, OpenedIndex
+from node.index.indexed_table import IndexedTable, open_table
 from ring.errors import DiskFull, StorageFault
 from tests.fakes.file_index import FileIndexHome
 from tests.fakes.virtual_time import in_virtual_time
 from tests.node.index.index_homes import KINDS, index_home
 from tests.node.index.table_walk import TableWalk
 from tests.sim.disk import SimDisk
+
+T = TypeVar("T")
 
 
 @pytest.fixture(params=KINDS)
@@ -59,6 +62,100 @@ async def test_a_table_is_what_was_applied_wherever_checkpoints_fall(
     walk.compare(table)
     assert await table.verify() is None
     await table.close()
+
+
+class _StoppingIndex:
+    """An index whose process dies, in effect, after some transactions."""
+
+    def __init__(self, index: Index, writes: int) -> None:
+        self._index = index
+        self._writes_left = writes
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._index.get(key)
+
+    def after(self, key: bytes, limit: int, *, below: bytes) -> list[tuple[bytes, bytes]]:
+        return self._index.after(key, limit, below=below)
+
+    async def write(self, work: Callable[[IndexWriter], T]) -> T:
+        if not self._writes_left:
+            raise StorageFault("the end")
+        self._writes_left -= 1
+        return await self._index.write(work)
+
+    async def read(self, work: Callable[[IndexReader], T]) -> T:
+        return await self._index.read(work)
+
+    async def close(self) -> None:
+        await self._index.close()
+
+
+class _StoppingHome:
+    """A home of such an index."""
+
+    def __init__(self, home: IndexHome, writes: int) -> None:
+        self._home = home
+        self._writes = writes
+
+    async def open(self) -> OpenedIndex:
+        opened = await self._home.open()
+        return OpenedIndex(_StoppingIndex(opened.index, self._writes), opened.discarded)
+
+    async def discard(self) -> None:
+        await self._home.discard()
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_a_checkpoint_cut_short_after_any_transaction_is_finished_after_a_replay(
+    seed: int,
+) -> None:
+    cut_short = 0
+    for writes in range(40):
+        async with index_home("file", Path()) as home:
+            walk = TableWalk(Random(seed), 2)
+            table = await walk.open(home)
+            for _ in range(10):
+                walk.change(table)
+            await table.checkpoint()
+            await table.close()
+            for again in range(2):  # the second time in the midst of finishing the first
+                table = await walk.open(_StoppingHome(home, writes // (1 + 4 * again)))
+                walk.compare(table)
+                for _ in range(15):
+                    walk.change(table)
+                with suppress(StorageFault):
+                    await table.checkpoint()
+                walk.compare(table)
+                await table.close()
+                cut_short += (await open_table(home)).table.replay_to is not None
+
+            table = await walk.open(home)
+            walk.compare(table)
+            walk.change(table)
+            assert await table.checkpoint() == walk.log[-1][2]
+            walk.compare(table)
+            assert await table.verify() is None
+    assert cut_short > 40
+
+
+async def test_nothing_is_covered_before_the_replay_came_to_the_end_of_a_checkpoint() -> None:
+    async with index_home("file", Path()) as home:
+        walk = TableWalk(Random(1), 2)
+        table = await walk.open(_StoppingHome(home, 3))
+        for _ in range(10):
+            walk.change(table)
+        with pytest.raises(StorageFault):
+            await table.checkpoint()
+        table = (await open_table(home)).table
+
+        end = walk.log[-1][2]
+        for entry in walk.log:
+            assert table.replay_to == end
+            assert await table.checkpoint() is None
+            table.apply(*entry)
+        assert table.replay_to is None
+        assert await table.checkpoint() == end
+        walk.compare(table)
 
 
 class _Storm:
