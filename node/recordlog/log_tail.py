@@ -71,7 +71,7 @@ class LogTail:
 
     async def begin(self) -> None:
         """The first segment of a new log; raises DiskFull or StorageFault."""
-        await self._make_room(0, essential=False)
+        await self._make_room(BLOCK_BYTES, essential=False)
 
     async def reopen(self) -> None:
         """Go on behind `end`, in the segment that is there; raises StorageFault."""

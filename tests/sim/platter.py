@@ -46,6 +46,7 @@ class Weather:
     survives: float
     tears: float
     rng: Random
+    fates: dict[int, bool] = field(default_factory=dict)  # of changes of directories, by id
 
     @classmethod
     def drawn(cls, rng: Random) -> Weather:
@@ -131,13 +132,17 @@ class Entry:
     name: str
     node: Node | None
     needs: Entry | None = None
-    fate: bool | None = None  # decided when made durable, or by a power cut
+    durable: bool = False
 
     def survives(self, weather: Weather) -> bool:
-        """Whether it survives; asked again it says the same."""
-        if self.fate is None:
-            self.fate = weather.spares() and (self.needs is None or self.needs.survives(weather))
-        return self.fate
+        """Whether it survives this power cut; asked again it says the same."""
+        if self.durable:
+            return True
+        fate = weather.fates.get(id(self))
+        if fate is None:
+            fate = weather.spares() and (self.needs is None or self.needs.survives(weather))
+            weather.fates[id(self)] = fate
+        return fate
 
 
 @dataclass(slots=True, eq=False)
@@ -164,7 +169,7 @@ class DirectoryNode:
         taken, self.changes = self.changes[:count], self.changes[count:]
         self.committed += len(taken)
         for entry in taken:
-            entry.fate = True
+            entry.durable = True
             _enter(self.durable, entry)
 
     def after(self, weather: Weather, seen: dict[int, FileNode]) -> DirectoryNode:
