@@ -234,7 +234,7 @@ def _new_record(wishes: Wishes, randomness: Randomness) -> ServeRecord:
         for id_, port, health_port in zip(ids, ports[:nodes], ports[nodes:], strict=True)
     )
     seed = randomness.octets(_SEED_OCTETS).hex()
-    return ServeRecord(VERSION, seed, replicas, wishes.store or StoreKind.FILES, members)
+    return ServeRecord(VERSION, seed, replicas, wishes.store or StoreKind.PAGES, members)
 
 
 def _refuse_changes(path: str, record: ServeRecord, wishes: Wishes) -> None:

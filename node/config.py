@@ -43,7 +43,7 @@ class NodeConfig:
     data_dir: str
     listen: str = "127.0.0.1:7071"
     health_listen: str = ""
-    store: StoreKind = StoreKind.FILES
+    store: StoreKind = StoreKind.PAGES
     accept_blank: bool = False
     drain_s: float = DRAIN_S
 

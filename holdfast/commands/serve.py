@@ -37,7 +37,7 @@ STORES = [kind.value for kind in StoreKind]
 @click.option(
     "--store",
     type=click.Choice(STORES),
-    help="How nodes keep them; first run only.  [default: files]",
+    help="How nodes keep them; first run only.  [default: pages]",
 )
 @click.option(
     "--workers",

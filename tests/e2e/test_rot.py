@@ -1,4 +1,7 @@
-"""Copies that rot on disk, a recipe in the wrong place, a node that dies under a download."""
+"""Copies that rot on disk, a recipe in the wrong place, a node that dies under a download.
+
+On the store files, where a copy can be found by its name; test_rot_pages.py looks into segments.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ NODES = ("node-1", "node-2", "node-3")
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("rot")) as running:
+    with served(tmp_path_factory.mktemp("rot"), "--store", "files") as running:
         yield running
 
 

@@ -89,7 +89,7 @@ async def test_two_clusters_are_two_clusters(tmp_path: Path) -> None:
     [
         (Wishes(nodes=4), "was made with --nodes 3"),
         (Wishes(replicas=2), "was made with --replicas 3"),
-        (Wishes(store=StoreKind.MEMORY), "was made with --store files"),
+        (Wishes(store=StoreKind.MEMORY), "was made with --store pages"),
     ],
 )
 async def test_other_choices_than_those_of_the_first_run_are_refused(
