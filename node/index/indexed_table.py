@@ -7,7 +7,9 @@ Rules:
 3.  A checkpoint freezes the overlay and merges it (node/index/merge.py) while changes go on into a
     new one.  The frozen one is dropped only after everything in it is durable in the index; after
     a failure it stays, and the next checkpoint merges it first.
-4.  The owner bounds memory: it asks for a checkpoint when `pending` has grown enough.
+4.  The owner bounds memory: it asks for a checkpoint when `is_full`.  The more rows one brings, the
+    fewer leaves of the index are written for each: keys are hashes, so a checkpoint of a tenth of
+    the rows writes most leaves once.
 5.  After a crash in the midst of a checkpoint the index has some keys as they were at its end.
     What the log says of them up to there is passed over, and no checkpoint is made before that.
 6.  A row or sum that is not what was stored raises Corrupt and is remembered as `damage`: then the
@@ -40,6 +42,9 @@ from ring.digest import Digest
 from ring.errors import Corrupt
 from ring.limits import PARTITIONS
 from ring.record import ABSENT, RecordKind, RecordState
+
+PENDING_MIN: Final = 32 * 1024
+PENDING_MAX: Final = 256 * 1024  # some 60 MB
 
 _VERIFY_ROWS: Final = 4096  # about so many at a time
 
@@ -113,10 +118,7 @@ class IndexedTable:
 
     @property
     def replay_to(self) -> Position | None:
-        """How far the log must be replayed before checkpoints go on, None when it was.
-
-        A log that ends before it is not the one that this index was made from.
-        """
+        """How far the log must be replayed before checkpoints go on, None when it was."""
         ahead = self._ahead
         if ahead is None or (self._position is not None and ahead.position <= self._position):
             return None
@@ -126,6 +128,12 @@ class IndexedTable:
     def pending(self) -> int:
         """Rows and claims in memory that no checkpoint has brought into the index yet."""
         return sum(map(len, self._layers))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough is pending to be worth a checkpoint."""
+        enough = min(max(PENDING_MIN, self.records // 8), PENDING_MAX)
+        return len(self._fresh) >= enough
 
     def state(self, key: bytes) -> RecordState:
         """See Table."""
@@ -220,6 +228,15 @@ class IndexedTable:
             if generation > self.floor(partition):
                 self._floors[partition] = fresh.floors[partition] = generation
         self._position = fresh.position = position
+
+    def end_replay(self) -> None:
+        """The log has no more; to be called before anything new is applied.
+
+        Raises Corrupt when the index has seen more of the log than there is: what is missing there
+        reached some keys of the index and not others.
+        """
+        if self.replay_to is not None:
+            raise Corrupt(f"the log ends before {self.replay_to}, which the index has seen already")
 
     async def checkpoint(self) -> Position | None:
         """See LocatedTable."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from node.index.index import Index, IndexHome, IndexReader, IndexWriter, OpenedIndex
 from node.index.indexed_table import IndexedTable, open_table
-from ring.errors import DiskFull, StorageFault
+from ring.errors import Corrupt, DiskFull, StorageFault
 from tests.fakes.file_index import FileIndexHome
 from tests.fakes.virtual_time import in_virtual_time
 from tests.node.index.index_homes import KINDS, index_home
@@ -67,9 +67,10 @@ async def test_a_table_is_what_was_applied_wherever_checkpoints_fall(
 class _StoppingIndex:
     """An index whose process dies, in effect, after some transactions."""
 
-    def __init__(self, index: Index, writes: int) -> None:
+    def __init__(self, index: Index, writes: int, written: asyncio.Event) -> None:
         self._index = index
         self._writes_left = writes
+        self._written = written
 
     def get(self, key: bytes) -> bytes | None:
         return self._index.get(key)
@@ -81,6 +82,7 @@ class _StoppingIndex:
         if not self._writes_left:
             raise StorageFault("the end")
         self._writes_left -= 1
+        self._written.set()
         return await self._index.write(work)
 
     async def read(self, work: Callable[[IndexReader], T]) -> T:
@@ -91,18 +93,43 @@ class _StoppingIndex:
 
 
 class _StoppingHome:
-    """A home of such an index."""
+    """A home of such an index; `written` when the first transaction begins."""
 
     def __init__(self, home: IndexHome, writes: int) -> None:
+        self.written = asyncio.Event()
         self._home = home
         self._writes = writes
 
     async def open(self) -> OpenedIndex:
         opened = await self._home.open()
-        return OpenedIndex(_StoppingIndex(opened.index, self._writes), opened.discarded)
+        index = _StoppingIndex(opened.index, self._writes, self.written)
+        return OpenedIndex(index, opened.discarded)
 
     async def discard(self) -> None:
         await self._home.discard()
+
+
+async def test_a_checkpoint_covers_what_was_there_when_it_began(home: IndexHome) -> None:
+    walk = TableWalk(Random(2), 2)
+    stopping = _StoppingHome(home, 1000)
+    table = await walk.open(stopping)
+    for _ in range(20):
+        walk.change(table)
+    begun_at = walk.log[-1][2]
+    checkpoint = asyncio.create_task(table.checkpoint())
+    await stopping.written.wait()
+    while not checkpoint.done():
+        assert table.covered is None
+        walk.change(table)
+        walk.compare(table)
+        await asyncio.sleep(0)
+
+    assert await checkpoint == table.covered == begun_at
+    walk.compare(table)
+    await table.close()
+    table = await walk.open(home)
+    walk.compare(table)
+    await table.close()
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -151,9 +178,11 @@ async def test_nothing_is_covered_before_the_replay_came_to_the_end_of_a_checkpo
         end = walk.log[-1][2]
         for entry in walk.log:
             assert table.replay_to == end
+            with pytest.raises(Corrupt):
+                table.end_replay()
             assert await table.checkpoint() is None
             table.apply(*entry)
-        assert table.replay_to is None
+        table.end_replay()
         assert await table.checkpoint() == end
         walk.compare(table)
 

@@ -15,10 +15,11 @@ import pytest
 
 from node.index.index import IndexReader
 from node.index.indexed_table import IndexedTable, IndexState, OpenedTable, open_table
-from node.index.lmdb_index import LmdbHome
+from node.index.lmdb_index import LmdbHome, LmdbIndex
 from node.index.location import Position
 from node.posix_disk import PosixDisk
 from ring.errors import StorageFault
+from tests.fakes.faulty_disk import FaultyDisk
 from tests.node.index.table_walk import TableWalk
 
 SEED = 11  # the programs below repeat both
@@ -56,6 +57,10 @@ from node.posix_disk import PosixDisk
 def die(_=None):
     os.kill(os.getpid(), signal.SIGKILL)
 
+def fill(writer):
+    for number in range(200):
+        writer.put(b"%d" % number, bytes(1000))
+
 async def main(root, where):
     index = (await LmdbHome(PosixDisk(root), root).open()).index
     if where == "reading":
@@ -65,6 +70,10 @@ async def main(root, where):
     elif where == "after a commit":
         await index.write(lambda writer: writer.put(b"key", b"value"))
         await index.write(die)
+    elif where == "on a page that is gone":
+        await index.write(fill)
+        os.truncate(root + "/index/data.mdb", 8192)
+        index.get(b"100")
     die()
 
 asyncio.run(main(*sys.argv[1:]))
@@ -198,6 +207,28 @@ async def test_the_second_death_in_a_row_inside_the_index_gives_it_up(
     async with opened_at(str(tmp_path)) as opened:
         assert opened.state is IndexState.READY
         walk.compare(opened.table)
+
+
+async def test_a_signal_while_a_page_is_read_counts(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert (await said(ENDER, str(tmp_path), "on a page that is gone"))[0] in {-7, -11}
+
+    async with opened_at(str(tmp_path)) as opened:
+        assert opened.state is IndexState.DISCARDED
+
+
+async def test_every_commit_syncs_and_a_new_file_has_its_name_for_good(tmp_path: Path) -> None:
+    disk = FaultyDisk(PosixDisk(str(tmp_path), threads=2))
+    index = (await LmdbHome(disk, str(tmp_path)).open()).index
+
+    assert disk.trouble.calls[-1] == "sync directory"
+    assert isinstance(index, LmdbIndex)
+    flags = index._environment.flags()  # noqa: SLF001 - no crash of a test's would show it
+    assert flags["sync"]
+    assert flags["metasync"]
+    assert not flags["map_async"]
+    assert not flags["writemap"]
+    await index.close()
 
 
 @pytest.mark.parametrize(
