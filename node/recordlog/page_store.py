@@ -194,6 +194,7 @@ class _Opening:
             self.tail.abandon()
         if held_back is not None:
             await self._apply(held_back)
+        self.table.end_replay()
 
     async def _apply(self, batch: StoredBatch) -> None:
         assert self.table is not None
@@ -206,7 +207,7 @@ class _Opening:
     async def _require_blank(self) -> None:
         """Have a table without anything in it."""
         assert self.table is not None
-        if self.table.covered is not None:
+        if self.table.covered is not None or self.table.replay_to is not None:
             await self.table.close()
             await self._home.discard()
             self.table = (await open_table(self._home)).table
