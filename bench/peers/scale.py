@@ -19,11 +19,11 @@ class Scale:
     rest_s: how long the machine is waited for to come to rest before each measurement.
     """
 
-    small_s: int = 5
+    small_s: int = 4
     rounds: int = 3
     stock_blobs: int = 4_000
     large_bytes: int = GIB
-    rest_s: float = 6.0
+    rest_s: float = 4.0
 
 
 QUICK: Final = Scale(small_s=1, rounds=1, stock_blobs=300, large_bytes=128 * MIB, rest_s=1.0)
