@@ -3,7 +3,8 @@
 Rules:
 1.  One slice of keys at a time, with their keys locked; whoever reads meanwhile finds the old place
     or the new one.
-2.  What is written anew is checked first.  A bad copy goes into quarantine and its row loses it.
+2.  What is written anew is checked first.  A bad copy goes into quarantine and its row loses it;
+    one that cannot be read stays where it is, and its segment too.
 3.  Of every key that a log segment speaks of, all that is known is written anew as one change that
     begins with forgetting it: so the log alone still says what the table says, also of keys that
     were dropped, for as long as an older segment may speak of them.
@@ -33,8 +34,7 @@ from node.recordlog.segment_files import SegmentFiles
 from node.recordlog.segment_head import SegmentKind
 from node.recordlog.segment_scan import SpokenOf, extents, spoken_of
 from node.value_check import ValueCheck
-from ring.digest import Buffer, Digest
-from ring.errors import StorageFault
+from ring.digest import Digest
 from ring.record import RecordKey, RecordState, without_value
 
 SLICE_KEYS: Final = 32
@@ -184,15 +184,9 @@ class Compaction:
 
     async def _restage(self, key: RecordKey, state: RecordState, at: Location) -> RecordState:
         """Have the value go along with the next commit if it is good; the state that makes."""
-        value: Buffer | None
-        try:
-            async with self._files.reading(at.segment) as file:
-                value = await file.read(at.offset, at.size_bytes)
-        except (FileNotFoundError, StorageFault) as error:
-            log.warning("a copy cannot be read", digest=str(key.digest), error=str(error))
-            value = None
-        size_bytes = state.size_bytes
-        if value is not None and await self._check.is_good(key, state.kind, size_bytes, value):
+        async with self._files.reading(at.segment) as file:
+            value = await file.read(at.offset, at.size_bytes)
+        if await self._check.is_good(key, state.kind, state.size_bytes, value):
             await self._values.write(key, state.kind, value)
             return state
         log.warning("a bad copy was found by compaction", digest=str(key.digest))

@@ -113,6 +113,11 @@ class LogTail:
         self._fill_ahead()
         return batch
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether something that is no part of the log may stand behind its end."""
+        return self._failed
+
     def room_bytes(self) -> int:
         """What this segment still takes."""
         return 0 if self._over or self._failed else self._limit - self.end.offset

@@ -7,18 +7,21 @@ freed with the room that the reserve has left.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
 from msgspec import Struct
 
 from node.index.located_table import LocatedTable
+from node.record_change import RecordChange
 from node.recordlog.bulk_writer import BulkWriter
 from node.recordlog.compaction import Compaction
 from node.recordlog.record_log import RecordLog
 from node.recordlog.segment_files import SegmentFiles
 from node.recordlog.segment_head import SegmentKind
-from ring.errors import Corrupt, HoldfastError
+from ring.errors import Corrupt, HoldfastError, StorageFault
 from ring.limits import MIB
 
 PRESSED_LIVE_SHARE_MAX: Final = 0.9
@@ -65,6 +68,7 @@ class Upkeep:
         self._checkpoint_at_s = 0.0
         self._checkpointed_bytes = 0
         self._sizes: dict[int, int] = {}
+        self._failing: dict[str, str] = {}  # what failed last time, so that it is logged once
         self._resting: dict[int, int] = {}  # until the log has grown to this
 
     async def run(self) -> None:
@@ -74,36 +78,51 @@ class Upkeep:
             await asyncio.sleep(self._settings.interval_s)
             try:
                 await self.look()
-            except HoldfastError as error:
-                self.failures_total += 1
-                log.warning("upkeep of the store failed", error=error.detail)
             except Exception:
                 self.failures_total += 1
                 log.exception("upkeep of the store failed")
 
     async def look(self) -> None:
-        """One round."""
-        await self._checkpoint_if_due()
-        await self._files.keep_reserve(self._reserve_bytes)
+        """One round; what fails keeps nothing else from being done."""
+        await self._try("going on after a fault", self._heal)
+        await self._try("a checkpoint", self._checkpoint_if_due)
+        await self._try("the reserve", lambda: self._files.keep_reserve(self._reserve_bytes))
         while await self.free_one():
             pass
 
     async def checkpoint(self) -> None:
         """Bring the table into its index; raises StorageFault, DiskFull or Corrupt."""
-        settings = self._settings
-        self._checkpoint_at_bytes = self._log.bytes_applied + settings.checkpoint_bytes
-        self._checkpoint_at_s = asyncio.get_running_loop().time() + settings.checkpoint_s
         applied = self._log.bytes_applied
         await self._table.checkpoint()
         self._checkpointed_bytes = applied
+        self._checkpoint_at_bytes = applied + self._settings.checkpoint_bytes
+        self._checkpoint_at_s = asyncio.get_running_loop().time() + self._settings.checkpoint_s
 
     async def free_one(self) -> bool:
         """Free the segment that costs least, if one is worth it; whether one was freed."""
+        freed = self._compaction.freed_total
         for number in await self._victims():
-            if await self._free(number):
-                return True
             self._resting[number] = self._log.bytes_applied + await self._used_bytes(number)
+            await self._try(f"freeing segment {number}", partial(self._free, number))
+            if self._compaction.freed_total > freed:
+                return True
         return False
+
+    async def _try(self, what: str, step: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await step()
+        except HoldfastError as error:
+            self.failures_total += 1
+            if self._failing.get(what) != error.detail:
+                self._failing[what] = error.detail
+                log.warning("upkeep of the store failed", what=what, error=error.detail)
+        else:
+            self._failing.pop(what, None)
+
+    async def _heal(self) -> None:
+        """After a failed write, have a segment say where the log ended before a start looks."""
+        if self._log.tail.has_failed:
+            await self._log.commit(RecordChange(), essential=True)
 
     async def _checkpoint_if_due(self) -> None:
         applied = self._log.bytes_applied
@@ -112,25 +131,26 @@ class Upkeep:
         if applied >= self._checkpoint_at_bytes or (is_late and grown):
             await self.checkpoint()
 
-    async def _free(self, number: int) -> bool:
+    async def _free(self, number: int) -> None:
         try:
             if self._files.kinds[number] is SegmentKind.BULK:
-                return await self._compaction.free_bulk(number)
-            spoken = await self._compaction.look_at_log(number)
-            cost = self._compaction.cost_bytes(number, spoken)
-            pressed = self._log.tail.on_reserve
-            if cost > spoken.end * self._share_max():
-                return False
-            if pressed and 2 * cost > self._log.tail.room_bytes():
-                return False
-            return await self._compaction.free_log(number, spoken)
-        except Corrupt as error:
-            log.warning("a segment is damaged and kept", segment=number, error=error.detail)
-            self._resting[number] = 1 << 62
+                await self._compaction.free_bulk(number)
+            else:
+                await self._free_log(number)
+        except Corrupt:
+            self._resting[number] = 1 << 62  # kept as it is
             raise
         except FileNotFoundError as error:
-            log.warning("a segment is missing", segment=number, error=str(error))
-            return False
+            raise StorageFault(f"segment {number} is missing") from error
+
+    async def _free_log(self, number: int) -> None:
+        spoken = await self._compaction.look_at_log(number)
+        cost_bytes = self._compaction.cost_bytes(number, spoken)
+        tail = self._log.tail
+        if tail.on_reserve and 2 * cost_bytes > tail.room_bytes():
+            return
+        if cost_bytes <= spoken.end * self._share_max():
+            await self._compaction.free_log(number, spoken)
 
     def _share_max(self) -> float:
         """How much of a segment may count for freeing it to be worth it."""
