@@ -261,6 +261,28 @@ def test_h19_a_write_under_way_while_a_sync_fails_is_not_trusted() -> None:
     assert blobs.count(image(2, 2)) == 2, "written again, elsewhere"
 
 
+def test_h19_nothing_follows_what_a_failed_sync_left_in_the_log() -> None:
+    """What is flushed next is shorter: behind it the failed flush's records would show."""
+    for number in range(4):
+        directory = SimDirectory(Medium(rng=Random(number)))
+        store = PageStore(directory, page_size=PAGE)
+        store.write_blobs(batch(store, 1))
+        store.flush()
+        store.write_blobs(batch(store, 2))
+        directory.medium.fail = failing("sync", 0, name="manifest.log")
+        with pytest.raises(StorageFault):
+            store.flush()
+        directory.medium.fail = quiet
+        for frame in range(1, COUNT):
+            store.delete_blob(guid(frame))
+        store.flush()
+
+        store = opened(directory.kill())
+
+        assert store.list_blobs() == [guid(0)]
+        assert is_at(store, 0, 2)
+
+
 def test_h08_a_batch_that_fails_in_the_middle_is_repeated() -> None:
     for number in range(COUNT):
         for error in (StorageFault("EIO"), DiskFull("ENOSPC")):

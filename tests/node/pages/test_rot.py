@@ -45,19 +45,35 @@ def test_two_swapped_frames_are_found(folder: Path) -> None:
     store.close()
 
 
-def test_swapped_frames_of_equal_content_are_found_by_their_records(folder: Path) -> None:
-    """The map itself is wrong: a record was written with another guid's slot."""
+def test_a_frame_under_another_guid_is_found(folder: Path) -> None:
+    """The map itself is wrong: each record has the other's frame, with its checksum."""
     made(folder)
     log = (folder / "manifest.log").read_bytes()
-    first, second, third = decode_log(log, "log", 0).changes
-    assert first.frame is not None
-    assert second.frame is not None
-    misled = [(guid(0), Frame(1, second.frame.checksum)), (guid(1), Frame(0, first.frame.checksum))]
-    (folder / "manifest.log").write_bytes(encode_log(misled, 1) + third.encode())
+    first, second, third = (change.frame for change in decode_log(log, "log", 0).changes)
+    misled = [(guid(0), second), (guid(1), first), (guid(2), third)]
+    (folder / "manifest.log").write_bytes(encode_log(misled, 1))
 
     store = opened(folder)
 
     corrupt(store, 0)
+    corrupt(store, 1)
+    assert is_at(store, 2, 1)
+    store.close()
+
+
+def test_a_frame_in_another_slot_is_found(folder: Path) -> None:
+    """The right bytes under the right name, but not where they were written."""
+    made(folder)
+    log = (folder / "manifest.log").read_bytes()
+    frame = decode_log(log, "log", 0).changes[1].frame
+    assert frame is not None
+    (folder / "manifest.log").write_bytes(encode_log([(guid(1), Frame(5, frame.checksum))], 1))
+    with (folder / "blobs.dat").open("r+b") as file:
+        file.seek(5 * PAGE)
+        file.write(image(1, 1))
+
+    store = opened(folder)
+
     corrupt(store, 1)
     store.close()
 
