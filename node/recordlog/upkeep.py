@@ -42,6 +42,13 @@ class UpkeepSettings(Struct, frozen=True):
     compaction_bytes_per_s: float = 32.0 * MIB
 
 
+class _Rest(Struct, frozen=True):
+    """A segment that was not worth freeing, or could not be: until when, and what lived in it."""
+
+    until_bytes: int
+    live_bytes: int
+
+
 class Upkeep:
     """See the module.  failures_total: rounds that met an error."""
 
@@ -69,7 +76,7 @@ class Upkeep:
         self._checkpointed_bytes = 0
         self._sizes: dict[int, int] = {}
         self._failing: dict[str, str] = {}  # what failed last time, so that it is logged once
-        self._resting: dict[int, int] = {}  # until the log has grown to this
+        self._resting: dict[int, _Rest] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -102,7 +109,8 @@ class Upkeep:
         """Free the segment that costs least, if one is worth it; whether one was freed."""
         freed = self._compaction.freed_total
         for number in await self._victims():
-            self._resting[number] = self._log.bytes_applied + await self._used_bytes(number)
+            used_bytes = await self._used_bytes(number)
+            self._rest(number, used_bytes)
             await self._try(f"freeing segment {number}", partial(self._free, number))
             if self._compaction.freed_total > freed:
                 return True
@@ -138,7 +146,7 @@ class Upkeep:
             else:
                 await self._free_log(number)
         except Corrupt:
-            self._resting[number] = 1 << 62  # kept as it is
+            self._resting[number] = _Rest(1 << 62, 0)  # kept as it is
             raise
         except FileNotFoundError as error:
             raise StorageFault(f"segment {number} is missing") from error
@@ -151,6 +159,17 @@ class Upkeep:
             return
         if cost_bytes <= spoken.end * self._share_max():
             await self._compaction.free_log(number, spoken)
+
+    def _rest(self, number: int, used_bytes: int) -> None:
+        """Look at a segment again when much has been written since, or much of it has died."""
+        live_bytes = self._table.live_bytes.get(number, 0)
+        self._resting[number] = _Rest(self._log.bytes_applied + used_bytes, live_bytes)
+
+    def _is_resting(self, number: int, live_bytes: int) -> bool:
+        rest = self._resting.get(number)
+        if rest is None or self._log.bytes_applied >= rest.until_bytes:
+            return False
+        return 10 * live_bytes >= 9 * rest.live_bytes
 
     def _share_max(self) -> float:
         """How much of a segment may count for freeing it to be worth it."""
@@ -169,9 +188,9 @@ class Upkeep:
                 self._bulk.is_writing(number) or self._compaction.is_waited_for(number)
             ):
                 continue
-            if self._resting.get(number, 0) > self._log.bytes_applied:
-                continue
             live_bytes = self._table.live_bytes.get(number, 0)
+            if self._is_resting(number, live_bytes):
+                continue
             share = live_bytes / max(1, await self._used_bytes(number))
             if share <= self._share_max():
                 shares.append((share, number))

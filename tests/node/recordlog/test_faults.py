@@ -17,6 +17,7 @@ from node.recordlog.log_tail import RETRY_S
 from ring.errors import DiskFull, HoldfastError
 from ring.limits import PAYLOAD_SMALL_BYTES_MAX
 from ring.record import dead
+from tests.fakes.damageable_page_store import DamageablePageStore
 from tests.fakes.faulty_disk import FaultyDisk, Trouble
 from tests.node.recordlog.load import (
     BLOCK,
@@ -24,7 +25,6 @@ from tests.node.recordlog.load import (
     KEYS,
     TINY,
     VALUE_OF,
-    DamageablePageStore,
     Load,
     everything,
     judge,
