@@ -6,13 +6,15 @@ server's fast path.  Durability and errors are as in `RecordStore`: whatever ret
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from node.file_span import FileSpan
+from ring.admission import PutAnswer
 from ring.digest import Buffer, Digest
-from ring.record import RecordKey, RecordState
+from ring.record import RecordKey, RecordKind, RecordState
 from ring.seams import RecordStore
 
 
@@ -67,6 +69,14 @@ class LocalRecordStore(RecordStore, Protocol):
 
     def stat_now(self, keys: Sequence[RecordKey]) -> list[RecordState] | None:
         """The answer of `stat` if it needs no waiting, else None.  Never blocks or raises."""
+
+    def begin_put_root(
+        self, key: RecordKey, kind: RecordKind, size_bytes: int, generation: int, value: Buffer
+    ) -> asyncio.Task[PutAnswer] | None:
+        """`put_root` of a small value as a task of the store's, which goes on whoever waits.
+
+        None means: ask `put_root`.  Raises what that raises before it begins.
+        """
 
     async def open_span(self, key: RecordKey) -> tuple[RecordState, FileSpan] | None:
         """The answer of `get` for a large held value in a file of its own, ready to be sent.

@@ -7,6 +7,7 @@ between two states, and its key must stay locked until the disk is done with it.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -25,26 +26,32 @@ class Operations:
     """Owns the tasks of operations under way: at most `limit`, others wait for their turn."""
 
     def __init__(self, limit: int = OPERATIONS_MAX) -> None:
-        self._turns = asyncio.Semaphore(limit)
+        self._turns_free = limit
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._closed = False
+
+    def begin(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T] | None:
+        """The operation as a task of ours that goes on whoever waits; None when no turn is free.
+
+        Raises StorageFault after `close`.
+        """
+        if self._turns_free == 0 or self._waiting:
+            return None
+        self._turns_free -= 1
+        return self._begun(operation)
 
     async def finish(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What the operation returns or raises; once begun it goes on if the caller is cancelled.
 
         Raises StorageFault after `close`.
         """
-        await self._turns.acquire()
-        if self._closed:
-            self._turns.release()
-            raise StorageFault("the store was closed")
-        task = asyncio.create_task(operation())
-        self._tasks[task] = None
-        task.add_done_callback(self._ended)
+        await self._turn()
+        task = self._begun(operation)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(_report)
+            task.add_done_callback(report_abandoned)
             raise
 
     async def close(self) -> None:
@@ -53,12 +60,43 @@ class Operations:
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def _turn(self) -> None:
+        """Wait for a turn, after all who asked before."""
+        if self._turns_free and not self._waiting:
+            self._turns_free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give_back()  # it was our turn already
+            raise
+
+    def _begun(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+        if self._closed:
+            self._give_back()
+            raise StorageFault("the store was closed")
+        task = asyncio.create_task(operation())
+        self._tasks[task] = None
+        task.add_done_callback(self._ended)
+        return task
+
     def _ended(self, task: asyncio.Task[Any]) -> None:
         del self._tasks[task]
-        self._turns.release()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._turns_free += 1
 
 
-def _report(task: asyncio.Task[Any]) -> None:
+def report_abandoned(task: asyncio.Future[Any]) -> None:
     """An abandoned operation has nobody else to tell of our mistakes."""
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, HoldfastError):

@@ -91,6 +91,18 @@ class RecordKeeper(RecordReader):
             lambda: self._put_root(key, kind, size_bytes, generation, value)
         )
 
+    def begin_put_root(
+        self, key: RecordKey, kind: RecordKind, size_bytes: int, generation: int, value: Buffer
+    ) -> asyncio.Task[PutAnswer] | None:
+        """See LocalRecordStore."""
+        if not 1 <= generation <= GENERATION_MAX:
+            raise BadRequest(f"{key.digest}: generation {generation} is out of bounds")
+        if not self._check.require_now(key, kind, size_bytes, value):
+            return None
+        return self._operations.begin(
+            lambda: self._put_root(key, kind, size_bytes, generation, value)
+        )
+
     async def put_chunk(
         self, key: RecordKey, claimant: Digest | None, value: Buffer
     ) -> PutAnswer:

@@ -128,7 +128,8 @@ class RequestFlow:
                 asker.name, asker.is_peer, asked.epochs, takes_spans=asker.takes_spans
             )
         if payload is not None:
-            self._start(asked, payload, asker, charge)
+            if not self._begun(asked, payload, asker, charge):
+                self._start(asked, payload, asker, charge)
         elif not self._answered_now(asked, asker):
             self._start_unless_parked(asked, asker)
 
@@ -149,6 +150,26 @@ class RequestFlow:
         self._answer(asked.request_id, response, charge)
         return True
 
+    def _begun(
+        self, asked: RequestEnvelope, payload: Buffer, asker: Asker, charge: int
+    ) -> bool:
+        """Whether the request has begun, or was refused."""
+        try:
+            begun = self._handler.begin(asked.request, payload, asker)
+        except HoldfastError as error:
+            self._fail(asked.request_id, error)
+        except Exception as error:  # noqa: BLE001 - a bug must not cost the other requests
+            self._fail_for_bug(asked.request_id, error)
+        else:
+            if begun is None:
+                return False
+            ended = partial(self._job_ended, asked.request_id, charge)
+            self._serving.work.follow(begun, self._deadline(asked), ended)
+            self._job_started()
+            return True
+        self._serving.payloads.give_back(charge)
+        return True
+
     def _start_unless_parked(self, asked: RequestEnvelope, asker: Asker) -> None:
         request = asked.request
         charge = request.bytes_max if self._bulk and isinstance(request, GetRecord) else 0
@@ -161,13 +182,19 @@ class RequestFlow:
     def _start(
         self, asked: RequestEnvelope, payload: Buffer | None, asker: Asker, charge: int
     ) -> None:
-        serving = self._serving
-        patience_s = min(asked.deadline_ms / 1000, serving.settings.deadline_s_max)
-        serving.work.start(
+        self._serving.work.start(
             self._handler.handle(asked.request, payload, asker),
-            serving.loop.time() + patience_s,
+            self._deadline(asked),
             partial(self._job_ended, asked.request_id, charge),
         )
+        self._job_started()
+
+    def _deadline(self, asked: RequestEnvelope) -> float:
+        patience_s = min(asked.deadline_ms / 1000, self._serving.settings.deadline_s_max)
+        return self._serving.loop.time() + patience_s
+
+    def _job_started(self) -> None:
+        serving = self._serving
         self._jobs += 1
         if self._jobs >= serving.settings.jobs_per_connection_max:
             self._hold(_OWN_JOBS)
@@ -177,13 +204,12 @@ class RequestFlow:
 
     def _job_ended(self, number: int, charge: int, job: Job) -> None:
         self._jobs -= 1
+        self._serving.counters["deadline_exceeded_total"] += job.expired
         try:
-            response = job.task.result()
+            response = job.response()
         except HoldfastError as error:
             self._fail(number, error)
         except asyncio.CancelledError:
-            if job.expired:
-                self._serving.counters["deadline_exceeded_total"] += 1
             self._fail(number, DeadlineExceeded("the work was not done in time"))
         except Exception as error:  # noqa: BLE001 - the top of the job's task
             self._fail_for_bug(number, error)

@@ -19,13 +19,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from node.handler import Asker, Response
+from node.handler import Asker, Begun, Response
 from node.local_store import LocalRecordStore
 from node.marker import NO_PARTITIONS, NodeFiles
 from node.membership import Membership
 from node.node_layouts import NodeLayouts
 from node.rejoin import Rejoin
 from ring import control, listing, messages
+from ring.admission import PutAnswer
 from ring.codec import Sender
 from ring.digest import Buffer, Digest
 from ring.errors import BadRequest, HoldfastError, NotAdmitted, Unsupported
@@ -126,6 +127,24 @@ class NodeService:
         states = store.stat_now(request.keys)
         return None if states is None else self._states(request.keys, states)
 
+    def begin(self, request: Request, payload: Buffer, asker: Asker) -> Begun | None:
+        """See RequestHandler: puts of small blobs."""
+        store = self._store
+        if store is None or not isinstance(request, messages.PutRecord) or not request.generation:
+            return None
+        self._check(asker)
+        future = store.begin_put_root(
+            request.key, request.kind, request.size_bytes, request.generation, payload
+        )
+        if future is None:
+            return None
+
+        def respond(answer: PutAnswer) -> Response:
+            self._check(asker)
+            return self._put_response(request, len(payload), answer)
+
+        return Begun(future, respond)
+
     async def handle(self, request: Request, payload: Buffer | None, asker: Asker) -> Response:
         """See RequestHandler."""
         if isinstance(request, _CONTROL):
@@ -196,8 +215,13 @@ class NodeService:
             answer = await store.put_root(
                 request.key, request.kind, request.size_bytes, request.generation, value
             )
+        return self._put_response(request, len(value), answer)
+
+    def _put_response(
+        self, request: messages.PutRecord, size_bytes: int, answer: PutAnswer
+    ) -> Response:
         self.counters["put_total"] += 1
-        self.counters["put_bytes_total"] += len(value)
+        self.counters["put_bytes_total"] += size_bytes
         return Response(messages.PutReply(answer), None, self._votes(request.key.digest))
 
     async def _get(

@@ -57,8 +57,7 @@ class ValueCheck:
         DigestMismatch for data, Corrupt for a recipe, TooLarge beyond CHUNK_BYTES, BadRequest for a
         size that is not the value's.
         """
-        if len(value) > CHUNK_BYTES:
-            raise TooLarge(f"{key.digest}: {len(value)} bytes, a record holds {CHUNK_BYTES}")
+        self._require_room(key, value)
         if kind is RecordKind.RECIPE:
             recipe = Recipe.decode(key.digest, value)
             if recipe.size_bytes != size_bytes:
@@ -66,17 +65,34 @@ class ValueCheck:
                     f"recipe of {key.digest} is for {recipe.size_bytes} bytes, not {size_bytes}"
                 )
             return
+        self._require_data(key, kind, size_bytes, value)
+        if not await self._matches(key.digest, value):
+            computed = await self._run(lambda: Digest.of(value, key.digest.algorithm), len(value))
+            raise _mismatch(key.digest, computed)
+
+    def require_now(
+        self, key: RecordKey, kind: RecordKind, size_bytes: int, value: Buffer
+    ) -> bool:
+        """As `require` when that is quick; false when it is not, and nothing was checked."""
+        if kind is RecordKind.RECIPE or len(value) >= INLINE_BYTES_MAX:
+            return False
+        self._require_room(key, value)
+        self._require_data(key, kind, size_bytes, value)
+        if not key.digest.matches(value):
+            raise _mismatch(key.digest, Digest.of(value, key.digest.algorithm))
+        return True
+
+    def _require_room(self, key: RecordKey, value: Buffer) -> None:
+        if len(value) > CHUNK_BYTES:
+            raise TooLarge(f"{key.digest}: {len(value)} bytes, a record holds {CHUNK_BYTES}")
+
+    def _require_data(
+        self, key: RecordKey, kind: RecordKind, size_bytes: int, value: Buffer
+    ) -> None:
         if kind is not RecordKind.DATA:
             raise BadRequest(f"{key.digest}: a record of kind {kind.name} has no value")
         if len(value) != size_bytes:
             raise BadRequest(f"{key.digest}: {len(value)} bytes came, {size_bytes} were announced")
-        if not await self._matches(key.digest, value):
-            computed = await self._run(lambda: Digest.of(value, key.digest.algorithm), len(value))
-            raise DigestMismatch(
-                f"promised {key.digest}, the bytes are {computed}",
-                promised=str(key.digest),
-                computed=str(computed),
-            )
 
     async def is_good(
         self, key: RecordKey, kind: RecordKind, size_bytes: int, value: Buffer
@@ -105,3 +121,11 @@ class ValueCheck:
         if size_bytes < INLINE_BYTES_MAX:
             return work()
         return await self._offload(work)
+
+
+def _mismatch(promised: Digest, computed: Digest) -> DigestMismatch:
+    return DigestMismatch(
+        f"promised {promised}, the bytes are {computed}",
+        promised=str(promised),
+        computed=str(computed),
+    )

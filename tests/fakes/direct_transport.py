@@ -19,6 +19,7 @@ from ring.digest import Buffer
 from ring.errors import DeadlineExceeded, HoldfastError, Unreachable
 from ring.life import NodeId
 from ring.messages import Answer, FlagsReply, RecordReply, Request, StatesReply
+from tests.fakes.served_request import served
 
 Rewrite = Callable[[Request, Answer], Answer]
 Refuse = Callable[[NodeId, Request], HoldfastError | None]
@@ -135,7 +136,7 @@ class DirectNetwork:
             asker = Asker(asked.caller, call.transport.is_peer, asked.epochs)
             response = handler.handle_now(request, asker)
             if response is None:
-                response = await handler.handle(request, call.payload, asker)
+                response = await served(handler, request, call.payload, asker)
         except HoldfastError as error:
             if not future.done():
                 future.set_exception(error)

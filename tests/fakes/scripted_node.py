@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from node.handler import Asker, Response
+from node.handler import Asker, Begun, Response
 from ring.admission import PutAnswer
 from ring.codec import Sender
 from ring.digest import Buffer, Digest
@@ -59,6 +59,9 @@ class ScriptedNode:
             return None
         self.asked.append((request, asker))
         return self.answers(request) or self._found(request)
+
+    def begin(self, request: Request, payload: Buffer, asker: Asker) -> Begun | None:
+        return None
 
     async def handle(self, request: Request, payload: Buffer | None, asker: Asker) -> Response:
         self.asked.append((request, asker))

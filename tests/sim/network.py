@@ -36,6 +36,7 @@ from ring.errors import DeadlineExceeded, HoldfastError, Unreachable
 from ring.life import NodeId
 from ring.limits import ENVELOPE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from ring.messages import Answer, Reply, Request
+from tests.fakes.served_request import served
 from tests.sim.message_words import words_of
 from tests.sim.trace import Trace
 
@@ -233,7 +234,7 @@ class Network:
         async def work() -> None:
             payload = None if call.payload is None else memoryview(bytearray(call.payload))
             try:
-                response = await handler.handle(envelope.request, payload, asker)
+                response = await served(handler, envelope.request, payload, asker)
             except HoldfastError as error:
                 self._answer(call, process, encode_error(call.number, error), None)
                 return
