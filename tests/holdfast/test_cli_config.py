@@ -132,7 +132,6 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     [
         ('id = "node-9"\ndata_dir = "d"', "'node-9' is no member; members are node-1, node-2"),
         ('id = "node-1"\ndata_dir = ""', "node.data_dir: must name a directory"),
-        ('id = "node-1"\ndata_dir = "d"\nstore = "pages"', "'pages' is not in this release"),
         ('id = "node-1"\ndata_dir = "d"\nlisten = "7071"', "is not host:port"),
         ('id = "node-1"\ndata_dir = "d"\nhealth_listen = "a:b"', "node.health_listen: 'a:b' is"),
         ('id = "node-1"\ndata_dir = "d"\ndrain_s = -1', "no number of seconds"),
