@@ -11,7 +11,7 @@ from node.recordlog.page_store import PageRecordStore, PageSettings
 from node.recordlog.segment_files import SegmentFiles
 from node.recordlog.upkeep import UpkeepSettings
 from ring.limits import KIB, MIB
-from ring.record import RecordKey, RecordKind
+from ring.record import RecordKey, RecordKind, RecordState, live
 
 SMALL_PAGES = PageSettings(
     log=LogSizes(
@@ -42,3 +42,12 @@ class DamageablePageStore(PageRecordStore):
         row = pack_row(self._table.state(key.raw))
         await self._values.write(key, kind, value)
         await self._ledger.commit(RecordChange(rows={key.raw: row}))
+
+    async def stage(self, key: RecordKey, value: bytes) -> None:
+        """What a put does before it commits."""
+        await self._values.write(key, RecordKind.DATA, value)
+
+    async def commit_staged(self, key: RecordKey, size_bytes: int) -> None:
+        """What a put does then."""
+        state = RecordState(RecordKind.DATA, size_bytes, live(1), held=True)
+        await self._ledger.commit(RecordChange(rows={key.raw: pack_row(state)}))
