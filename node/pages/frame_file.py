@@ -49,7 +49,8 @@ class FrameFile:
         self, file: BlockFile, frames: Mapping[bytes, Frame], buffers: FrameBuffers
     ) -> None:
         self.table = FrameTable(frames)
-        self.slots = Slots(frame.slot for frame in frames.values())
+        used = (frame.slot for frame in frames.values())
+        self.slots = Slots(used, file.size_bytes() // buffers.size_bytes)
         self.corrupt_reads = 0
         self._file = file
         self._buffers = buffers
@@ -193,10 +194,11 @@ class FrameFile:
             with self._lock:
                 self.slots.shrink()
                 wanted = slots_ahead(self.slots.next_slot) * self._page_size
-                holes = self.slots.take_all_free()
             if wanted < self._capacity_bytes:
                 self._file.truncate(wanted)
                 self._capacity_bytes = wanted
+        with self._lock:
+            holes = self.slots.take_all_free()
         try:
             for slot in holes:
                 self._file.punch(slot * self._page_size, self._page_size)
@@ -216,9 +218,10 @@ class FrameFile:
             return list(self.table.frames)
 
     def newest(self) -> list[tuple[bytes, Frame]]:
-        """All frames, the highest slot first."""
+        """All frames, the highest slot first; free slots are given out from the lowest now."""
         with self._lock:
             found = list(self.table.frames.items())
+            self.slots.sort()
         return sorted(found, key=lambda item: -item[1].slot)
 
     def take_below(self, slot: int) -> int | None:

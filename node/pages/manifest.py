@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import structlog
+
 from node.pages.block_seam import BlockDirectory, BlockFile
 from node.pages.manifest_format import (
     Frame,
@@ -28,6 +30,8 @@ from node.pages.manifest_format import (
 )
 from ring.errors import Corrupt, HoldfastError
 from ring.limits import MIB
+
+log = structlog.get_logger()
 
 SNAPSHOT: Final = "manifest.bin"
 TEMPORARY: Final = "manifest.bin.tmp"
@@ -67,19 +71,19 @@ class Manifest:
 
         Raises Corrupt for damage.
         """
-        data, log = _content(directory, SNAPSHOT), _content(directory, LOG)
-        if data is None and log is None:
+        whole, changes = _content(directory, SNAPSHOT), _content(directory, LOG)
+        if whole is None and changes is None:
             return None
-        snapshot = Snapshot({}, 0) if data is None else decode_snapshot(data, SNAPSHOT)
+        snapshot = Snapshot({}, 0) if whole is None else decode_snapshot(whole, SNAPSHOT)
         manifest = cls(directory, snapshot.page_size)
         numbered = snapshot.page_size > 0
-        tail = decode_log(log or b"", LOG, snapshot.sequence if numbered else None)
+        tail = decode_log(changes or b"", LOG, snapshot.sequence if numbered else None)
         manifest.frames = _replayed(snapshot.frames, tail)
         manifest._sequence = tail.sequence
         manifest._log_is_over = not numbered  # the numbers begin with a snapshot that has them
-        if not read_only and log is not None:
+        if not read_only and changes is not None:
             try:
-                manifest._go_on(log, tail)
+                manifest._go_on(changes, tail)
             except HoldfastError:
                 manifest.close()
                 raise
@@ -150,16 +154,17 @@ class Manifest:
             self._log.close()
             self._log = None
 
-    def _go_on(self, log: bytes, tail: LogTail) -> None:
+    def _go_on(self, data: bytes, tail: LogTail) -> None:
         """Make sure of what was read before anything is built upon it (rule 4)."""
         directory = self._directory
         directory.unlink(TEMPORARY)
         self._log = directory.open(LOG)
         self._log_bytes = tail.good_bytes
-        if tail.good_bytes < len(log):
+        if tail.good_bytes < len(data):
+            log.warning("the end of the manifest's log was torn", bytes=len(data) - tail.good_bytes)
             self._log.truncate(tail.good_bytes)
         if tail.good_bytes > tail.last_flush_at:
-            self._log.write(log[tail.last_flush_at : tail.good_bytes], tail.last_flush_at)
+            self._log.write(data[tail.last_flush_at : tail.good_bytes], tail.last_flush_at)
         self._log.sync()
 
 

@@ -303,9 +303,10 @@ class PageStore:
         else:
             try:
                 manifest.replace(cut.whole, cut.next_slot)
-            except DiskFull:  # a log that may go on needs less room
+            except DiskFull as error:
                 if manifest.must_replace:
                     raise
+                log.warning("the manifest's log stays long", error=error.detail)
                 manifest.append(cut.changes)
         self._frames.flushed(cut)
 

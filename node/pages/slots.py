@@ -3,8 +3,9 @@
 Rules:
 1.  A slot that a durable map may name is never given out.  A replaced or deleted frame's slot waits
     for the flush that makes its successor durable, and then for the last reader who holds it.
-2.  Freed slots are given out last in, first out; after an opening the lowest hole comes first; then
-    slots that were never used.
+2.  The slots that the last flush freed are given out first, in the order in which their frames were
+    replaced, so that what was written in a row stays in a row; then older ones.  After an opening
+    the lowest hole comes first.  Slots that were never used come last.
 3.  A slot where a write failed is given out again only when enough others failed as well.
 
 Not thread-safe.
@@ -20,12 +21,16 @@ _FAILED_MAX: Final = 16
 
 
 class Slots:
-    """Slots of one file.  next_slot: the lowest that was never given out."""
+    """Slots of a file that has room for `room` of them.
 
-    def __init__(self, used: Iterable[int]) -> None:
+    next_slot: the lowest that was never given out.
+    """
+
+    def __init__(self, used: Iterable[int], room: int) -> None:
         taken = set(used)
         self.next_slot = max(taken, default=-1) + 1
-        self._free = [slot for slot in reversed(range(self.next_slot)) if slot not in taken]
+        holes = range(min(self.next_slot, room))  # a map of a file cut short may say anything
+        self._free = [slot for slot in reversed(holes) if slot not in taken]
         self._failed: deque[int] = deque()
         self._waiting: list[int] = []
         self._leaving: set[int] = set()
@@ -51,12 +56,14 @@ class Slots:
         return self.next_slot - 1
 
     def take_below(self, slot: int) -> int | None:
-        """The lowest free slot, if it is lower than `slot`."""
-        lowest = min(self._free, default=slot)
-        if lowest >= slot:
+        """The slot that `take` would give, after `sort` the lowest, if it is below `slot`."""
+        if not self._free or self._free[-1] >= slot:
             return None
-        self._free.remove(lowest)
-        return lowest
+        return self._free.pop()
+
+    def sort(self) -> None:
+        """Give out the lowest slots first."""
+        self._free.sort(reverse=True)
 
     def take_all_free(self) -> list[int]:
         """Every free slot, lowest first, to be given back with `give_back_all`."""
@@ -69,7 +76,8 @@ class Slots:
 
     def give_back_all(self, slots: Iterable[int]) -> None:
         """The lowest comes first again."""
-        self._free = sorted([*self._free, *slots], reverse=True)
+        self._free += slots
+        self.sort()
 
     def failed(self, slot: int) -> None:
         """A write to it failed."""
@@ -86,7 +94,7 @@ class Slots:
     def flushed(self, mark: int) -> None:
         """What was replaced before the mark is named by no durable map any more."""
         done, self._waiting = self._waiting[:mark], self._waiting[mark:]
-        for slot in done:
+        for slot in reversed(done):
             if slot in self._readers:
                 self._leaving.add(slot)
             else:

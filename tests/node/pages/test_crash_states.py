@@ -15,7 +15,7 @@ from tests.node.pages.sim_directory import Killed, Medium, SimDirectory, failing
 
 FRAMES = 6
 OPERATIONS = 40
-SCRIPTS = 16
+SCRIPTS = max(16, STATES // 500)
 
 
 def quiet(_kind: str, _name: str) -> BaseException | None:

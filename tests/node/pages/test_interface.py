@@ -148,12 +148,12 @@ def test_h04_readers_never_see_a_mix(store: PageStore) -> None:
 
     with ThreadPoolExecutor(8) as readers:
         seen = [readers.submit(read) for _ in range(8)]
-        for version in range(1, 150):
+        for version in range(1, 100):
             put(store, 1, version)
             if version % 3 == 0:
                 store.flush()
         done.set()
-        assert max(future.result() for future in seen) <= 149
+        assert max(future.result() for future in seen) <= 99
 
 
 def test_h05_a_deleted_frame_is_gone_at_once(store: PageStore) -> None:
