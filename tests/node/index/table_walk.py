@@ -62,7 +62,8 @@ class TableWalk:
         position = Position(len(self.log) // 7, len(self.log))
         change = self._change()
         located: dict[bytes, Location | None] = {}
-        for key in self.rng.sample([*change.rows, *change.dropped, *KEYS[:9]], 3):
+        known = [*change.rows, *change.dropped, *self.rng.sample(KEYS, 9)]
+        for key in self.rng.sample(known, self.rng.randrange(8)):
             where = Location(self.rng.randrange(4), self.rng.randrange(99), self.rng.randrange(99))
             located[key] = where if self.rng.random() < 0.8 else None
         entry = (change, located, position)

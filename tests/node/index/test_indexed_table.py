@@ -65,11 +65,12 @@ async def test_a_table_is_what_was_applied_wherever_checkpoints_fall(
 
 
 class _StoppingIndex:
-    """An index whose process dies, in effect, after some transactions."""
+    """An index that fails after some transactions, and again after a third as many."""
 
     def __init__(self, index: Index, writes: int, written: asyncio.Event) -> None:
         self._index = index
         self._writes_left = writes
+        self._writes_then = writes // 3
         self._written = written
 
     def get(self, key: bytes) -> bytes | None:
@@ -80,6 +81,7 @@ class _StoppingIndex:
 
     async def write(self, work: Callable[[IndexWriter], T]) -> T:
         if not self._writes_left:
+            self._writes_left = self._writes_then
             raise StorageFault("the end")
         self._writes_left -= 1
         self._written.set()
@@ -148,11 +150,12 @@ async def test_a_checkpoint_cut_short_after_any_transaction_is_finished_after_a_
             for again in range(2):  # the second time in the midst of finishing the first
                 table = await walk.open(_StoppingHome(home, writes // (1 + 4 * again)))
                 walk.compare(table)
-                for _ in range(15):
+                for _ in range(30):
                     walk.change(table)
-                with suppress(StorageFault):
-                    await table.checkpoint()
-                walk.compare(table)
+                for _ in range(2):
+                    with suppress(StorageFault):
+                        await table.checkpoint()
+                    walk.compare(table)
                 await table.close()
                 cut_short += (await open_table(home)).table.replay_to is not None
 
