@@ -16,9 +16,10 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 SEEDS ?= 100
 FIRST ?= 0
+STATES ?= 20000
 TEST_WORKERS ?= auto
 
-.PHONY: help up test lint types tests sim mutants bench bench-json compose-test clean
+.PHONY: help up test lint types tests sim crash mutants bench bench-json compose-test clean
 
 help:  ## List these commands
 	@echo "Holdfast. Usage: make COMMAND"
@@ -43,6 +44,10 @@ tests: $(VENV)/installed-test
 
 sim: $(VENV)/installed-test  ## Simulate SEEDS=100 clusters from FIRST=0 on; fails when a seed is red
 	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --first $(FIRST) $(ARGS)
+
+crash: $(VENV)/installed-test  ## Start stores from STATES=20000 power cuts, each where one can fall
+	@HOLDFAST_CRASH_STATES=$(STATES) $(BIN)/pytest -q --numprocesses=$(TEST_WORKERS) \
+	    --maxprocesses=4 --dist=worksteal tests/node -k "crash" $(ARGS)
 
 mutants: $(VENV)/installed-test  ## Plant known bugs; fails when the tests miss one
 	@$(BIN)/python -m tests.mutants $(ARGS)

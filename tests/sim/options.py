@@ -28,7 +28,8 @@ class Damage(enum.Enum):
 class Options:
     """Counts, mean times in virtual seconds, and rates per message.
 
-    store: "files", or "memory", which loses everything when its process ends.
+    store: "files", "pages", where copies do not rot yet, or "memory", which loses everything when
+        its process ends.
     large: one blob of the pool is larger than a chunk, and one is its first chunk.
     genesis_is_rough: faults begin before the first start is over.
     work_s: when clients stop, however much they still had in mind.
@@ -86,7 +87,7 @@ class Options:
             operations=rng.randrange(20, 60),
             digests=rng.choice((1, 2, 3, 6)),
             think_s=rng.choice((0.05, 0.3, 1.0)),
-            store="memory" if loses_all else "files",
+            store="memory" if loses_all else rng.choice(("files", "pages")),
             weather=weather,
             damage=damage,
             large=rng.random() < 0.1,
