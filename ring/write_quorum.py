@@ -48,6 +48,8 @@ class WriteQuorum:
 
     def next_targets(self) -> tuple[NodeId, ...]:
         """Nodes to send to now; each is named once."""
+        if not self._untried_owners and not self._untried_spares:
+            return ()
         if self.outcome is not Outcome.PENDING:
             return ()
         targets = self._untried_owners
