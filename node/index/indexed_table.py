@@ -208,7 +208,8 @@ class IndexedTable:
             unclaimed = [chunk for chunk in unclaimed if chunk > ahead.last_chunk]
             claims = [claim for claim in claims if claim[0] > ahead.last_chunk]
         payload_of = self._payload
-        before = {key: payload_of(key) for key in (*dropped, *rows, *located)}
+        touched = {**dict.fromkeys(dropped), **rows, **located}
+        before = {key: payload_of(key) for key in touched}
         after: dict[bytes, bytes | None] = dict.fromkeys(dropped)
         for key, row in rows.items():
             after[key] = with_row(after.get(key, before[key]), row)

@@ -95,7 +95,7 @@ class Summary:
         floors_at = chunk_at + chunk_bytes
         live_at = floors_at + floors * _FLOOR.size
         if number != FORMAT or live_at + segments * _LIVE.size != len(body):
-            raise Corrupt(f"the index has no sound summary of format {FORMAT}, it says {number}")
+            raise Corrupt(f"the index has no sound summary: format {number}, {len(body)} bytes")
         summary = cls()
         summary.covered = Position(segment, offset) if any_covered else None
         if any_ahead:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.mutants.planted import MUTANTS, Mutant
+from tests.mutants.planted_index import INDEX_MUTANTS
 
 ROOT: Final = Path(__file__).parent.parent.parent
 PARTS: Final = ("ring", "node", "gateway", "holdfast", "tests", "pyproject.toml")
@@ -98,7 +99,8 @@ def baseline(chosen: list[Mutant]) -> list[str]:
 
 def main(words: list[str]) -> int:
     """Exit status."""
-    chosen = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
+    known = (*MUTANTS, *INDEX_MUTANTS)
+    chosen = [m for m in known if not words or any(word in m.name for word in words)]
     faults = baseline(chosen)
     if faults:
         print("\n".join(faults))

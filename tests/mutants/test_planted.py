@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.mutants.planted import MUTANTS, Mutant
+from tests.mutants.planted_index import INDEX_MUTANTS
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", [*MUTANTS, *INDEX_MUTANTS], ids=lambda mutant: mutant.name)
 def test_its_text_is_in_its_file_once(mutant: Mutant) -> None:
     assert (ROOT / mutant.path).read_text("utf-8").count(mutant.old) == 1
     assert mutant.old != mutant.new
