@@ -3,7 +3,8 @@
 Rules:
 1.  An extent counts when its bytes are durable; whoever commits its place comes after.
 2.  A segment in which a write or sync failed takes nothing any more and is never synced again.
-3.  Nothing is appended to a segment of an earlier process: which of its extents are referred to
+3.  On a full disk compaction goes on in the reserve, a segment that nothing else is written to.
+4.  Nothing is appended to a segment of an earlier process: which of its extents are referred to
     only the log knows, and a value that is must not be written over.
 """
 
@@ -31,9 +32,11 @@ log = structlog.get_logger()
 
 
 class BulkSizes(Struct, frozen=True):
-    """segment_bytes: where a bulk segment ends.  step_bytes: room it is given at a time."""
+    """segment_bytes: where a bulk segment ends, and the length of the reserve.  step_bytes: room
+    that a segment is given at a time.
+    """
 
-    segment_bytes: int = 256 * MIB
+    segment_bytes: int = 128 * MIB
     step_bytes: int = 32 * MIB
 
 
@@ -51,21 +54,39 @@ class _Segment:
 
 
 class BulkWriter:
-    """Writes extents.  ends: where closed segments of this process end, by number."""
+    """Writes extents.
+
+    ends: where closed segments of this process end, by number.  is_full: the disk had no room when
+    a client's value was last written.
+    """
 
     def __init__(self, files: SegmentFiles, sizes: BulkSizes) -> None:
         self.ends: dict[int, int] = {}
         self._files = files
         self._sizes = sizes
+        self.is_full = False
         self._segment: _Segment | None = None
+        self._rescue: _Segment | None = None  # the reserve, in use
         self._leaving: dict[int, _Segment] = {}
         self._turn = asyncio.Lock()
 
-    async def write(self, key: bytes, kind: int, value: Buffer) -> Location:
-        """Store a value durably; where.  Raises DiskFull or StorageFault."""
+    async def write(
+        self, key: bytes, kind: int, value: Buffer, *, rescue: bool = False
+    ) -> Location:
+        """Store a value durably; where.  Raises DiskFull or StorageFault.
+
+        rescue: use the reserve if the disk is full.
+        """
         size_bytes = extent_bytes(len(value))
         async with self._turn:
-            segment = await self._with_room(size_bytes)
+            try:
+                segment = await self._with_room(size_bytes)
+                self.is_full = False
+            except DiskFull:
+                self.is_full = True
+                if not rescue:
+                    raise
+                segment = await self._rescue_room(size_bytes)
             location = Location(segment.number, segment.offset + BLOCK_BYTES, len(value))
             segment.offset += size_bytes
             segment.writers += 1
@@ -86,24 +107,30 @@ class BulkWriter:
 
     def is_writing(self, number: int) -> bool:
         """Whether the segment may still get extents."""
-        current = self._segment is not None and self._segment.number == number
-        return current or number in self._leaving
+        current = (self._segment, self._rescue, *self._leaving.values())
+        return any(segment is not None and segment.number == number for segment in current)
 
     def room_bytes(self) -> int:
         """What the open segment takes without more room on the disk."""
         segment = self._segment
         return 0 if segment is None or segment.broken else segment.allocated - segment.offset
 
+    async def end_rescue(self) -> None:
+        """There is a reserve again: what was in use as one is a segment like others."""
+        async with self._turn:
+            await self._leave(self._rescue)
+
     async def close(self) -> None:
         """Let go; idempotent."""
         async with self._turn:
-            await self._leave()
+            await self._leave(self._segment)
+            await self._leave(self._rescue)
 
     async def _with_room(self, size_bytes: int) -> _Segment:
         segment = self._segment
         limit = max(self._sizes.segment_bytes, BLOCK_BYTES + size_bytes)
         if segment is None or segment.broken or segment.offset + size_bytes > limit:
-            await self._leave()
+            await self._leave(segment)
             room = min(limit, max(self._sizes.step_bytes, BLOCK_BYTES + size_bytes))
             number, file = await self._files.create_bulk(room)
             segment = self._segment = _Segment(number, file, room)
@@ -123,13 +150,27 @@ class BulkWriter:
             segment.broken = True
             raise
 
-    async def _leave(self) -> None:
-        """Have no open segment; the one there was is closed when nobody writes to it."""
-        segment, self._segment = self._segment, None
-        if segment is not None:
-            self._leaving[segment.number] = segment
-            self.ends[segment.number] = segment.offset
-            await self._close_left(segment)
+    async def _rescue_room(self, size_bytes: int) -> _Segment:
+        segment = self._rescue
+        if segment is None or segment.broken or segment.offset + size_bytes > segment.allocated:
+            await self._leave(segment)
+            least_bytes = BLOCK_BYTES + size_bytes
+            number, file, length = await self._files.use_bulk_reserve(least_bytes)
+            log.warning("the disk is full, large values are moved to the reserve", segment=number)
+            segment = self._rescue = _Segment(number, file, length)
+        return segment
+
+    async def _leave(self, segment: _Segment | None) -> None:
+        """Write nothing there any more; it is closed when nobody is writing to it."""
+        if segment is None:
+            return
+        if segment is self._segment:
+            self._segment = None
+        else:
+            self._rescue = None
+        self._leaving[segment.number] = segment
+        self.ends[segment.number] = segment.offset
+        await self._close_left(segment)
 
     async def _close_left(self, segment: _Segment) -> None:
         if segment.number in self._leaving and not segment.writers:

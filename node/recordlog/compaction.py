@@ -108,7 +108,9 @@ class Compaction:
         for keys in _slices(spoken.keys):
             spent = await self._finish(partial(self._move, keys, number, is_oldest=is_oldest))
             await self._throttle.spend(spent)
-        covered = await self._table.checkpoint()
+        covered = self._table.covered
+        if covered is None or covered.segment <= number:
+            covered = await self._table.checkpoint()
         if covered is None or covered.segment <= number:
             return False
         return await self._remove(number)
@@ -187,7 +189,7 @@ class Compaction:
         async with self._files.reading(at.segment) as file:
             value = await file.read(at.offset, at.size_bytes)
         if await self._check.is_good(key, state.kind, state.size_bytes, value):
-            await self._values.write(key, state.kind, value)
+            await self._values.write_again(key, state.kind, value)
             return state
         log.warning("a bad copy was found by compaction", digest=str(key.digest))
         await self._values.set_aside(key, state.kind, at)

@@ -20,7 +20,7 @@ from msgspec import Struct
 from node.index.location import Position
 from node.recordlog.batch import StoredBatch, batch_bytes, seal
 from node.recordlog.segment_files import PreparedLog, SegmentFiles, write_zeros
-from node.recordlog.segment_head import CUTS_MAX, LogEnd
+from node.recordlog.segment_head import CUTS_MAX, LogEnd, SegmentKind
 from ring.errors import DiskFull, HoldfastError, StorageFault
 from ring.limits import KIB, MIB
 from ring.seams import BLOCK_BYTES, File
@@ -77,7 +77,8 @@ class LogTail:
         """Go on behind `end`, in the segment that is there; raises StorageFault."""
         file = await self._files.disk.open(self._files.path(self.end.segment))
         size_bytes = await file.size_bytes() // BLOCK_BYTES * BLOCK_BYTES
-        is_reserve = size_bytes == self._sizes.reserve_bytes and not self._files.has_reserve
+        is_used_up = not self._files.reserves[SegmentKind.LOG]
+        is_reserve = is_used_up and size_bytes == self._sizes.reserve_bytes
         await self._adopt(file, size_bytes, on_reserve=is_reserve)
 
     def abandon(self) -> None:

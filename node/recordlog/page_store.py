@@ -109,7 +109,8 @@ class PageRecordStore(RecordKeeper):
             ledger=ledger,
             bulk=bulk,
             compaction=compaction,
-            reserve_bytes=settings.log.reserve_bytes,
+            log_reserve_bytes=settings.log.reserve_bytes,
+            bulk_reserve_bytes=settings.bulk.segment_bytes,
         )
         self._files = files
         self._bulk = bulk
@@ -161,7 +162,7 @@ class _Opening:
             files.store_id = self._randomness.octets(STORE_ID_BYTES)
             self.tail = LogTail(files, self.settings.log, LogEnd(), ())
             await self.tail.begin()
-        await files.keep_reserve(self.settings.log.reserve_bytes)
+        await files.keep_reserve(SegmentKind.LOG, self.settings.log.reserve_bytes)
 
     async def give_up(self) -> None:
         """Let go of what is open."""

@@ -69,6 +69,14 @@ class PageValues:
         else:
             self._ledger.staged[key.raw] = await self._bulk.write(key.raw, kind, value)
 
+    async def write_again(self, key: RecordKey, kind: RecordKind, value: Buffer) -> None:
+        """`write` of a value that is here and has to move, also on a full disk."""
+        if len(value) <= PAYLOAD_SMALL_BYTES_MAX:
+            self._ledger.staged[key.raw] = value
+        else:
+            at = await self._bulk.write(key.raw, kind, value, rescue=True)
+            self._ledger.staged[key.raw] = at
+
     async def remove(self, key: RecordKey, kind: RecordKind) -> None:
         """The log removes a value with the row that does not hold it any more."""
         self._ledger.staged.pop(key.raw, None)

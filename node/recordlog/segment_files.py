@@ -22,7 +22,7 @@ from ring.limits import MIB
 from ring.seams import BLOCK_BYTES, Disk, File
 
 DIRECTORIES: Final = {SegmentKind.LOG: "log", SegmentKind.BULK: "bulk"}
-RESERVE_PATH: Final = "log/reserve"
+RESERVES: Final = {kind: f"{directory}/reserve" for kind, directory in DIRECTORIES.items()}
 OPEN_FILES_MAX: Final = 512
 _SUFFIX: Final = ".seg"
 _TEMPORARY: Final = ".tmp"
@@ -59,7 +59,7 @@ class SegmentFiles:
         self.disk = disk
         self.kinds: dict[int, SegmentKind] = {}
         self.store_id = b""
-        self.has_reserve = False
+        self.reserves = dict.fromkeys(SegmentKind, False)
         self._next_number = 1
         self._handles: OrderedDict[int, _Handle] = OrderedDict()
 
@@ -75,7 +75,8 @@ class SegmentFiles:
                 elif name.endswith(_TEMPORARY):
                     await self.disk.unlink(f"{directory}/{name}")
         self.kinds = dict(sorted(found.items()))
-        self.has_reserve = await self.disk.info(RESERVE_PATH) is not None
+        for kind, path in RESERVES.items():
+            self.reserves[kind] = await self.disk.info(path) is not None
         self._next_number = max(found, default=0) + 1
 
     def numbers(self, kind: SegmentKind) -> list[int]:
@@ -121,21 +122,16 @@ class SegmentFiles:
         self, follows: LogEnd, cuts: tuple[Position, ...], least_bytes: int
     ) -> PreparedLog:
         """The same out of the reserve, of whatever length; DiskFull if it is too small or gone."""
-        if not self.has_reserve:
-            raise DiskFull("the reserve is used up")
-        file = await self._opened(RESERVE_PATH)
+        file, size_bytes = await self._reserve(SegmentKind.LOG, least_bytes)
+        number = self._take_number()
+        head = SegmentHead(self.store_id, SegmentKind.LOG, number, follows, cuts)
         try:
-            size_bytes = await file.size_bytes()
-            if size_bytes < least_bytes:
-                raise DiskFull(f"the reserve has {size_bytes} bytes, {least_bytes} are needed")
-            self.has_reserve = False
-            number = self._take_number()
-            head = SegmentHead(self.store_id, SegmentKind.LOG, number, follows, cuts)
             await file.write_durably(0, head.encode())
         except BaseException:
+            self.reserves[SegmentKind.LOG] = False
             await file.close()
             raise
-        return PreparedLog(number, file, size_bytes, RESERVE_PATH)
+        return PreparedLog(number, file, size_bytes, RESERVES[SegmentKind.LOG])
 
     async def name_log(self, prepared: PreparedLog) -> None:
         """Make a prepared segment one of the log; raises DiskFull or StorageFault."""
@@ -144,6 +140,9 @@ class SegmentFiles:
         except BaseException as error:
             await self._give_up(prepared.file, prepared.path, error)
             raise
+        finally:
+            if prepared.path == RESERVES[SegmentKind.LOG]:
+                self.reserves[SegmentKind.LOG] = False
 
     async def create_bulk(self, size_bytes: int) -> tuple[int, File]:
         """A bulk segment with room for this length, open past the cache; raises as `create_log`."""
@@ -160,27 +159,47 @@ class SegmentFiles:
             raise
         return number, file
 
-    async def keep_reserve(self, size_bytes: int) -> None:
+    async def use_bulk_reserve(self, least_bytes: int) -> tuple[int, File, int]:
+        """As `create_bulk` out of the reserve, with its length; DiskFull as `prepare_reserve`."""
+        file, size_bytes = await self._reserve(SegmentKind.BULK, least_bytes)
+        number = self._take_number()
+        try:
+            await file.write_durably(
+                0, SegmentHead(self.store_id, SegmentKind.BULK, number).encode()
+            )
+            await self._name(RESERVES[SegmentKind.BULK], number, SegmentKind.BULK)
+        except BaseException:
+            await file.close()
+            raise
+        finally:
+            self.reserves[SegmentKind.BULK] = False
+        return number, file, size_bytes
+
+    async def keep_reserve(self, kind: SegmentKind, size_bytes: int) -> None:
         """Have a reserve of this length, if there is room for it."""
-        if self.has_reserve:
+        if self.reserves[kind]:
             return
-        temporary = f"{RESERVE_PATH}{_TEMPORARY}"
+        path = RESERVES[kind]
+        temporary = f"{path}{_TEMPORARY}"
         with suppress(DiskFull, StorageFault):  # there will be another time
             await self.disk.unlink(temporary)
-            await self.disk.unlink(RESERVE_PATH)  # of a use that failed
-            file = await self.disk.open(temporary, create=True)
+            await self.disk.unlink(path)  # of a use that failed
+            file = await self._opened(temporary, create=True)
             try:
-                await write_zeros(file, 0, size_bytes)
+                if kind is SegmentKind.LOG:
+                    await write_zeros(file, 0, size_bytes)
+                else:
+                    await file.allocate(size_bytes)
                 await file.sync()
-                await self.disk.rename(temporary, RESERVE_PATH)
-                await self.disk.sync_directory(DIRECTORIES[SegmentKind.LOG])
+                await self.disk.rename(temporary, path)
+                await self.disk.sync_directory(DIRECTORIES[kind])
             except (DiskFull, StorageFault):
                 with suppress(StorageFault):
                     await self.disk.unlink(temporary)
                 raise
             finally:
                 await file.close()
-            self.has_reserve = True
+            self.reserves[kind] = True
 
     async def sync_names(self) -> None:
         """Have every name durable that a process before us may have left otherwise."""
@@ -244,6 +263,22 @@ class SegmentFiles:
     async def _close_unwanted(self, handle: _Handle) -> None:
         if not handle.wanted and not handle.readers:
             await handle.file.close()
+
+    async def _reserve(self, kind: SegmentKind, least_bytes: int) -> tuple[File, int]:
+        """Open a reserve for its one use; it counts as there until that is over, lest it be
+        replaced under the one who uses it.
+        """
+        if not self.reserves[kind]:
+            raise DiskFull("the reserve is used up")
+        file = await self._opened(RESERVES[kind], direct=kind is SegmentKind.BULK)
+        try:
+            size_bytes = await file.size_bytes()
+            if size_bytes < least_bytes:
+                raise DiskFull(f"the reserve has {size_bytes} bytes, {least_bytes} are needed")
+        except BaseException:
+            await file.close()
+            raise
+        return file, size_bytes
 
     def _take_number(self) -> int:
         number = self._next_number

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
-from node.index.located_table import LocatedTable
+from node.index.indexed_table import IndexedTable
 from node.record_change import RecordChange
 from node.recordlog.bulk_writer import BulkWriter
 from node.recordlog.compaction import Compaction
@@ -30,14 +30,16 @@ log = structlog.get_logger()
 
 
 class UpkeepSettings(Struct, frozen=True):
-    """interval_s: between two looks.  checkpoint_bytes: of the log, and checkpoint_s: after which a
-    checkpoint is made.  live_share_max: a segment with less in it that counts is freed.
-    compaction_bytes_per_s: read and written by that at most.
+    """interval_s: between two looks.  checkpoint_bytes of the log, checkpoint_rows in memory and
+    checkpoint_s: after which a checkpoint is made; each writes about a page of the index for each
+    row, so few and large ones write least.  live_share_max: a segment with less in it that
+    counts is freed.  compaction_bytes_per_s: read and written by that at most.
     """
 
     interval_s: float = 1.0
-    checkpoint_bytes: int = 16 * MIB
-    checkpoint_s: float = 60.0
+    checkpoint_bytes: int = 128 * MIB
+    checkpoint_rows: int = 100_000
+    checkpoint_s: float = 300.0
     live_share_max: float = 0.5
     compaction_bytes_per_s: float = 32.0 * MIB
 
@@ -57,11 +59,12 @@ class Upkeep:
         *,
         settings: UpkeepSettings,
         files: SegmentFiles,
-        table: LocatedTable,
+        table: IndexedTable,
         ledger: RecordLog,
         bulk: BulkWriter,
         compaction: Compaction,
-        reserve_bytes: int,
+        log_reserve_bytes: int,
+        bulk_reserve_bytes: int,
     ) -> None:
         self.failures_total = 0
         self._settings = settings
@@ -70,7 +73,8 @@ class Upkeep:
         self._log = ledger
         self._bulk = bulk
         self._compaction = compaction
-        self._reserve_bytes = reserve_bytes
+        self._log_reserve_bytes = log_reserve_bytes
+        self._bulk_reserve_bytes = bulk_reserve_bytes
         self._checkpoint_at_bytes = settings.checkpoint_bytes
         self._checkpoint_at_s = 0.0
         self._checkpointed_bytes = 0
@@ -81,21 +85,22 @@ class Upkeep:
     async def run(self) -> None:
         """Until cancelled."""
         self._checkpoint_at_s = asyncio.get_running_loop().time() + self._settings.checkpoint_s
+        freed = False
         while True:
-            await asyncio.sleep(self._settings.interval_s)
+            await asyncio.sleep(0 if freed else self._settings.interval_s)
+            freed = False
             try:
-                await self.look()
+                freed = await self.look()
             except Exception:
                 self.failures_total += 1
                 log.exception("upkeep of the store failed")
 
-    async def look(self) -> None:
-        """One round; what fails keeps nothing else from being done."""
+    async def look(self) -> bool:
+        """One round, whether a segment was freed; what fails keeps nothing else from being done."""
         await self._try("going on after a fault", self._heal)
         await self._try("a checkpoint", self._checkpoint_if_due)
-        await self._try("the reserve", lambda: self._files.keep_reserve(self._reserve_bytes))
-        while await self.free_one():
-            pass
+        await self._try("the reserve", self._keep_reserves)
+        return await self.free_one()
 
     async def checkpoint(self) -> None:
         """Bring the table into its index; raises StorageFault, DiskFull or Corrupt."""
@@ -132,11 +137,20 @@ class Upkeep:
         if self._log.tail.has_failed:
             await self._log.commit(RecordChange(), essential=True)
 
+    async def _keep_reserves(self) -> None:
+        """A small store, that never filled a bulk segment, does without the large reserve."""
+        await self._files.keep_reserve(SegmentKind.LOG, self._log_reserve_bytes)
+        if len(self._files.numbers(SegmentKind.BULK)) > 1:
+            await self._files.keep_reserve(SegmentKind.BULK, self._bulk_reserve_bytes)
+            if self._files.reserves[SegmentKind.BULK]:
+                await self._bulk.end_rescue()
+
     async def _checkpoint_if_due(self) -> None:
         applied = self._log.bytes_applied
         is_late = asyncio.get_running_loop().time() >= self._checkpoint_at_s
         grown = applied > self._checkpointed_bytes
-        if applied >= self._checkpoint_at_bytes or (is_late and grown):
+        is_much = self._table.pending >= self._settings.checkpoint_rows
+        if applied >= self._checkpoint_at_bytes or is_much or (is_late and grown):
             await self.checkpoint()
 
     async def _free(self, number: int) -> None:
@@ -173,7 +187,7 @@ class Upkeep:
 
     def _share_max(self) -> float:
         """How much of a segment may count for freeing it to be worth it."""
-        if self._log.tail.on_reserve:
+        if self._log.tail.on_reserve or self._bulk.is_full:
             return PRESSED_LIVE_SHARE_MAX
         return self._settings.live_share_max
 

@@ -121,6 +121,13 @@ class Load:
             )
         )
 
+    async def witness(self, store: DamageablePageStore) -> None:
+        """What the store says now is a promise too: others may act on it."""
+        for key, state in zip(VALUE_OF, await store.stat(list(VALUE_OF)), strict=True):
+            now = Essence(state.root, state.held, await claims_of(store, key))
+            self.promise.records[key] = frozenset({now})
+        self._unsure.clear()
+
     async def _write(
         self, store: DamageablePageStore, keys: list[RecordKey], rng: Random, operations: int
     ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from node.recordlog.segment_head import SegmentKind
 from ring.record import RecordKey, RecordState, dead
@@ -13,6 +14,7 @@ from tests.fakes.damageable_page_store import DamageablePageStore
 from tests.node.recordlog.load import (
     CLAIMANTS,
     DATA,
+    TINY,
     VALUE_OF,
     Load,
     everything,
@@ -192,6 +194,27 @@ def test_a_copy_that_was_bad_is_replaced_by_a_put_also_when_its_row_stays() -> N
         for key in (SMALL[0], LARGE[0]):
             assert (await store.get(key))[1] == VALUE_OF[key]
         assert len(await disk.list_directory("quarantine")) == 2
+        await store.close()
+
+    run(main())
+
+
+def test_a_start_after_compaction_needs_no_more_than_the_end_of_the_log() -> None:
+    async def main() -> None:
+        disk = new_disk()
+        upkeep = replace(TINY.upkeep, checkpoint_bytes=1 << 40, checkpoint_s=1e9)
+        settings = replace(TINY, upkeep=upkeep)
+        store = await open_store(disk, 0, settings=settings)
+        await store.upkeep.checkpoint()
+        for generation in range(1, 6):
+            for key in SMALL:
+                await put(store, key, generation)
+                await store.bury(key, generation)
+        await asyncio.sleep(1)
+        assert segments(store, SegmentKind.LOG)[0] > 1, "nothing was freed"
+        disk = disk.crash()
+        store = await open_store(disk, 0)
+        assert await disk.list_directory("index") == ["data"], "the index was given up"
         await store.close()
 
     run(main())

@@ -14,9 +14,10 @@ import pytest
 from msgspec.structs import replace
 
 from node.recordlog.log_tail import RETRY_S
+from ring.digest import Digest
 from ring.errors import DiskFull, HoldfastError
 from ring.limits import PAYLOAD_SMALL_BYTES_MAX
-from ring.record import dead
+from ring.record import RecordKey, dead
 from tests.fakes.damageable_page_store import DamageablePageStore
 from tests.fakes.faulty_disk import FaultyDisk, Trouble
 from tests.node.recordlog.load import (
@@ -137,11 +138,13 @@ async def die(number: int, *, late: bool, power: bool) -> SimDisk:
     life.add_done_callback(lambda _: death.cancel())
     await asyncio.gather(death, return_exceptions=True)
     medium = medium.crash() if power else medium.kill()
-    for seed in range(2):
-        store = await open_store(medium, seed)
-        assert store.had_state or not load.promise.had_state
-        await judge(store, load.promise)
-        medium = medium.crash()
+    store = await open_store(medium, number)
+    assert store.had_state or not load.promise.had_state
+    await judge(store, load.promise)
+    await load.witness(store)  # what a start has shown stays
+    if number % 2:
+        await load.work(store, 2)
+    medium = medium.crash()
     store = await open_store(medium, number)
     await judge(store, load.promise)
     await store.close()
@@ -212,6 +215,33 @@ def test_on_a_full_disk_reads_and_deletes_go_on_and_make_room() -> None:
         await asyncio.sleep(5 * RETRY_S)  # what is dead is freed
         for key, value in list(VALUE_OF.items())[:3]:
             await store.put_root(key, DATA, len(value), 2, value)
+        await store.close()
+
+    run(main())
+
+
+def test_half_dead_bulk_segments_are_freed_on_a_full_disk() -> None:
+    async def main() -> None:
+        trouble = Trouble()
+        settings = replace(TINY, log=replace(TINY.log, reserve_bytes=64 * BLOCK))
+        store = await open_store(FaultyDisk(medium_of(1), trouble), 1, settings=settings)
+        values = [b"%d" % number * 80_000 for number in range(24)]
+        large = {RecordKey(Digest.of(value)): value[:] for value in values}
+        for key, value in large.items():
+            await store.put_root(key, DATA, len(value), 1, value)
+        await asyncio.sleep(RETRY_S)
+        trouble.room_bytes = 0
+        with pytest.raises(DiskFull):
+            for value in (b"a" * 90_000, b"b" * 90_000, b"c" * 90_000, b"d" * 90_000):
+                await store.put_root(RecordKey(Digest.of(value)), DATA, len(value), 1, value)
+        for number, key in enumerate(large):
+            if number % 2:
+                await store.drop(key)
+        await asyncio.sleep(5 * RETRY_S)
+        fresh = b"e" * 90_000
+        await store.put_root(RecordKey(Digest.of(fresh)), DATA, len(fresh), 1, fresh)
+        for number, (key, value) in enumerate(large.items()):
+            assert (await store.get(key))[1] == (None if number % 2 else value)
         await store.close()
 
     run(main())
