@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from node.recordlog.segment_head import SegmentKind
+from ring.digest import Digest
 from ring.record import RecordKey, RecordState, dead
 from tests.fakes.damageable_page_store import DamageablePageStore
 from tests.node.recordlog.load import (
@@ -88,23 +89,38 @@ def test_files_do_not_grow_for_ever() -> None:
     run(main())
 
 
+async def fill_segment(store: DamageablePageStore) -> None:
+    """Go on to the next segment of the log, leaving this one without anything that lives."""
+    last = segments(store, SegmentKind.LOG)[-1]
+    while segments(store, SegmentKind.LOG)[-1] == last:
+        await write_on(store, 1)
+
+
 def test_a_drop_is_not_forgotten_while_an_older_segment_speaks_of_its_key() -> None:
     async def main() -> None:
         disk = new_disk()
         store = await open_store(disk, 0)
-        kept, gone = SMALL[0], SMALL[1]
-        await store.put_chunk(gone, CLAIMANTS[0], VALUE_OF[gone])
-        for key in SMALL[2:]:
-            await put(store, key)  # so that the oldest segment stays
-        await write_on(store, 10)
+        gone, again = SMALL[1], SMALL[2]
+        for key in (gone, again):
+            await store.put_chunk(key, CLAIMANTS[0], VALUE_OF[key])
+        for number in range(6):  # so that the oldest segment stays
+            value = bytes((number,)) * 12_000
+            await store.put_chunk(RecordKey(Digest.of(value)), None, value)
+        first = segments(store, SegmentKind.LOG)
+        await fill_segment(store)
         await store.drop(gone)
-        await write_on(store, 40)
-        await put(store, kept)
+        await store.drop(again)
+        await fill_segment(store)
+        await store.put_chunk(again, CLAIMANTS[1], VALUE_OF[again])
+        await fill_segment(store)
         await asyncio.sleep(1)
+        assert segments(store, SegmentKind.LOG)[:1] == first
+        assert first[0] + 1 not in segments(store, SegmentKind.LOG)
         await store.close()
         store = await open_store(disk, 0, broken="for this test")
         assert await store.stat([gone]) == [RecordState()]
         assert await store.claims(gone, None, 10) == ([], True)
+        assert await store.claims(again, None, 10) == ([CLAIMANTS[1]], True)
         await store.close()
 
     run(main())

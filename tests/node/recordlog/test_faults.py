@@ -122,7 +122,9 @@ def test_faults_from_any_call_on_are_never_a_false_ack(*, late: bool) -> None:
         same_after_rebuild(medium)
 
 
-async def die(number: int, *, late: bool, power: bool) -> SimDisk:
+async def die(
+    number: int, *, late: bool, power: bool, works_on: bool | None = None
+) -> SimDisk:
     """One run that ends at a call; after it, two starts in a row."""
     medium = medium_of(number)
     trouble = Trouble(dies=number, late=late)
@@ -142,7 +144,7 @@ async def die(number: int, *, late: bool, power: bool) -> SimDisk:
     assert store.had_state or not load.promise.had_state
     await judge(store, load.promise)
     await load.witness(store)  # what a start has shown stays
-    if number % 2:
+    if number % 2 if works_on is None else works_on:
         await load.work(store, 2)
     medium = medium.crash()
     store = await open_store(medium, number)
@@ -158,6 +160,12 @@ def test_dying_at_any_call_loses_nothing_acknowledged(*, late: bool, power: bool
         medium = run(die(number, late=late, power=power))
         if number % 4 < 2:
             same_after_rebuild(medium)
+
+
+def test_names_that_a_dead_process_left_are_made_durable() -> None:
+    for number, call in enumerate(CALLS):
+        if call == "sync directory":
+            run(die(number, late=False, power=False, works_on=True))
 
 
 async def fill(room_bytes: int, seed: int) -> SimDisk:

@@ -1,0 +1,117 @@
+"""Reading a log back: what failed is no part of it, damage is refused unless the index has it."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+
+from node.recordlog.log_tail import RETRY_S
+from node.recordlog.segment_head import SegmentKind
+from ring.digest import Digest
+from ring.errors import Corrupt, StorageFault
+from ring.record import RecordKey, RecordState
+from tests.fakes.damageable_page_store import DamageablePageStore
+from tests.fakes.faulty_disk import FaultyDisk, Trouble
+from tests.node.recordlog.load import DATA, VALUE_OF, everything, open_store
+from tests.sim.disk import SimDisk
+from tests.sim.loop import run
+
+SMALL = [key for key in VALUE_OF if 0 < len(VALUE_OF[key]) < 60_000]
+
+
+async def put(store: DamageablePageStore, number: int) -> None:
+    value = VALUE_OF[SMALL[number]]
+    await store.put_root(SMALL[number], DATA, len(value), 1, value)
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["next there", "next removed"])
+def test_what_failed_is_no_part_of_the_log_though_it_stands_there(*, removed: bool) -> None:
+    async def main() -> None:
+        medium = SimDisk(Random(0), latency_s=0.0001)
+        trouble = Trouble()
+        store = await open_store(FaultyDisk(medium, trouble), 0)
+        for number in range(9):  # so that the segment is not worth freeing
+            value = bytes((number,)) * 8_000
+            await store.put_chunk(RecordKey(Digest.of(value)), None, value)
+        trouble.refused = ("sync",)
+        with pytest.raises(StorageFault):
+            await put(store, 0)
+        trouble.refused = ()
+        await asyncio.sleep(2 * RETRY_S)
+        first = store.files.numbers(SegmentKind.LOG)[0]
+        await put(store, 1)
+        if removed:
+            for partition in range(60):
+                await store.raise_floor(partition, 1)
+            await asyncio.sleep(RETRY_S)
+            assert first + 1 not in store.files.numbers(SegmentKind.LOG)
+        assert first in store.files.numbers(SegmentKind.LOG)
+        before = await everything(store)
+        medium = medium.kill()
+        for broken in (None, "for this test"):
+            store = await open_store(medium, 1, broken=broken)
+            assert await store.stat([SMALL[0]]) == [RecordState()]
+            assert await everything(store) == before
+            await store.close()
+
+    run(main())
+
+
+def test_a_damaged_log_is_refused_unless_the_index_has_what_it_said() -> None:
+    async def main() -> None:
+        disk = SimDisk(Random(0), latency_s=0.0001)
+        store = await open_store(disk, 0)
+        for number in range(4):
+            await put(store, number)
+        at = store.table.location(SMALL[1].raw)
+        assert at is not None
+        path = store.files.path(at.segment)
+        await store.close()  # brings everything into the index
+        disk.flip(path, 8 * at.offset)
+        store = await open_store(disk, 1)
+        await put(store, 5)
+        await store.close()
+        store = await open_store(disk, 2)
+        assert (await store.get(SMALL[5]))[1] == VALUE_OF[SMALL[5]]
+        assert (await store.get(SMALL[3]))[1] == VALUE_OF[SMALL[3]]
+        await store.close()
+        with pytest.raises(Corrupt, match="damaged"):
+            await open_store(disk, 3, broken="for this test")
+
+    run(main())
+
+
+def test_a_segment_of_another_store_is_refused() -> None:
+    async def main() -> None:
+        disks = []
+        for seed in range(2):
+            disk = SimDisk(Random(seed), latency_s=0.0001)
+            store = await open_store(disk, seed)
+            await put(store, seed)
+            await store.close()
+            disks.append(disk)
+        content = disks[1].content("log/1.seg")
+        await disks[0].publish("log/9.tmp", "log/9.seg", content)
+        with pytest.raises(Corrupt, match=r"another|damaged"):
+            await open_store(disks[0], 3)
+
+    run(main())
+
+
+def test_a_store_whose_log_is_gone_remembers_nothing() -> None:
+    async def main() -> None:
+        disk = SimDisk(Random(0), latency_s=0.0001)
+        store = await open_store(disk, 0)
+        await put(store, 0)
+        await store.close()
+        for name in await disk.list_directory("log"):
+            await disk.unlink(f"log/{name}")
+        store = await open_store(disk, 1)
+        assert not store.had_state
+        assert await store.stat([SMALL[0]]) == [RecordState()]
+        await put(store, 0)
+        await store.close()
+
+    run(main())
