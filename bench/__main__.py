@@ -30,6 +30,7 @@ from bench.proc import file_system
 from bench.profile import LOADS, run_profile
 from bench.rows import Row, as_json, as_text
 from bench.scratch import scratch_folder
+from bench.store import run as store
 from bench.wrk import require_wrk
 
 _TOTAL_S: Final = 570.0  # `make bench-json` promises 10 minutes, clearing up included
@@ -41,9 +42,12 @@ def main(argv: Sequence[str]) -> int:
     options = _options(argv)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        require_wrk()
-        require_curl()
+        if options.what != "store":
+            require_wrk()
+            require_curl()
         with scratch_folder(options.dir) as folder:
+            if options.what == "store":
+                return _report_store(options, folder)
             return _report(options, _plan(options, folder))
     except ToolMissing as error:
         progress.say(f"cannot measure: {error}")
@@ -76,6 +80,17 @@ def _report(options: argparse.Namespace, plan: Plan) -> int:
     rows = [row for experiment in chosen for row in measure(experiment, plan, deadline)]
     print(as_json(rows) if options.json else as_text(rows))
     return 1 if any(row.measured is None for row in rows) else 0
+
+
+def _report_store(options: argparse.Namespace, folder: Path) -> int:
+    progress.say(_machine(Plan(folder)))
+    return store.run_store(
+        folder,
+        options.only,
+        is_quick=options.quick,
+        records=options.records,
+        json=options.json,
+    )
 
 
 def measure(experiment: Experiment, plan: Plan, deadline: Deadline) -> list[Row]:
@@ -112,7 +127,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     keys = [experiment.key for experiment in experiments(Plan(Path()))]
     parser = _parser(keys)
     options = parser.parse_args(argv)
-    known = {"profile": LOADS, "peers": KEYS}.get(options.what, keys)
+    known = {"profile": LOADS, "peers": KEYS, "store": store.KEYS}.get(options.what, keys)
     for name in options.only:
         if name not in known:
             parser.error(f"there is no {name!r} here; --only takes {', '.join(known)}")
@@ -127,10 +142,11 @@ def _parser(keys: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("rows", "profile", "peers"),
+        choices=("rows", "profile", "peers", "store"),
         default="rows",
         help="rows: the figures (default); profile: where the time goes, with py-spy; "
-        "peers: the cluster beside what a user would pick instead",
+        "peers: the cluster beside what a user would pick instead; "
+        "store: a node's storage engine without a cluster",
     )
     parser.add_argument("--json", action="store_true", help="print the rows as a JSON list")
     parser.add_argument(
@@ -139,7 +155,7 @@ def _parser(keys: Sequence[str]) -> argparse.ArgumentParser:
         default=[],
         metavar="NAME",
         help=f"only this, may be repeated; rows: {', '.join(keys)}; profile: {', '.join(LOADS)}; "
-        f"peers: {', '.join(KEYS)}",
+        f"peers: {', '.join(KEYS)}; store: {', '.join(store.KEYS)}",
     )
     parser.add_argument("--quick", action="store_true", help="small and short: does it work?")
     parser.add_argument(
@@ -154,6 +170,7 @@ def _parser(keys: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--start-blobs", type=int, help="blobs on the node that starts")
     parser.add_argument("--upload-mib", type=int, help="size of each of the 64 uploads")
+    parser.add_argument("--records", type=int, help="store: records in the store that is opened")
     parser.add_argument("--seconds", type=int, default=5, help="profile: length of each load")
     parser.add_argument("--native", action="store_true", help="profile: show C frames too")
     return parser

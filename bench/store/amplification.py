@@ -1,0 +1,168 @@
+"""Bytes written to the disk for each byte stored, checkpoints of the index included."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+from bench.failure import RowFailed
+from bench.plan import SMALL_BYTES, size_words
+from bench.scratch import require_room
+from bench.store import bodies, load
+from bench.store.bodies import Body
+from bench.store.counting import CountingDisk, Written
+from bench.store.figure import Figure
+from bench.store.opened import Kind, Loop, folder_bytes, running_loop
+from bench.store.scale import AMPLIFICATION_WRITERS, FULL_SEGMENT_BYTES, LARGER_BYTES
+from bench.store.setting import Setting
+from node.record_keeper import RecordKeeper
+from node.recordlog.log_tail import LogSizes
+from node.recordlog.page_store import PageRecordStore, PageSettings
+from node.recordlog.upkeep import UpkeepSettings
+from ring.seams import BLOCK_BYTES
+
+BUDGET: Final = 2.5
+_BUDGET_LONE_BLOCKS: Final = 3
+_BUDGET_DELETES: Final = 4.0
+_LIMIT_OF: Final = "every byte written once"
+_WRITERS: Final = 16
+_LIVE_SHARE: Final = 0.7
+UNTHROTTLED: Final = 1e12
+
+
+def amplification(setting: Setting) -> list[Figure]:
+    """For 1 KiB and few or many writers, and for larger records."""
+    scale = setting.scale
+    require_room(setting.folder, 8 * scale.larger_bytes, "write amplification")
+    loads = [
+        (SMALL_BYTES, writers, scale.lone_puts if writers == 1 else scale.small_puts)
+        for writers in AMPLIFICATION_WRITERS
+    ]
+    loads += [(size, _WRITERS, max(16, scale.larger_bytes // size)) for size in LARGER_BYTES]
+    figures = []
+    with running_loop(setting.deadline) as loop:
+        for number, (size_bytes, writers, count) in enumerate(loads):
+            folder = setting.folder / str(number)
+            disk = CountingDisk(str(folder))
+            store = loop.open(Kind.PAGES, folder, disk=disk)
+            wrote = loop.run(stored(store, disk, bodies.make(count, size_bytes), writers))
+            figures += _figures(wrote, size_bytes, writers, count)
+    return figures
+
+
+async def stored(
+    store: RecordKeeper, disk: CountingDisk, made: Sequence[Body], writers: int
+) -> Written:
+    """What putting the bodies writes, with a checkpoint at the end."""
+    assert isinstance(store, PageRecordStore)
+    before = disk.written()
+    await load.puts(store, iter(made), writers)
+    await store.upkeep.checkpoint()
+    return disk.written().since(before)
+
+
+def parts(wrote: Written, stored_bytes: int) -> str:
+    """Where the bytes went, in words."""
+    return (
+        f"log and values {wrote.others / stored_bytes:.2f}, "
+        f"index {wrote.index / stored_bytes:.2f}; besides, "
+        f"{wrote.zeros / stored_bytes:.2f} of zeros ahead of the log"
+    )
+
+
+def _figures(wrote: Written, size_bytes: int, writers: int, count: int) -> list[Figure]:
+    stored_bytes = size_bytes * count
+    lone = writers == 1
+    crowd = "1 writer" if lone else f"{writers} writers"
+    words = f"{size_words(size_bytes)}, {crowd}"
+    key = f"amplification-{size_bytes}-{writers}"
+    note = f"{count:,} records: {parts(wrote, stored_bytes)}"
+    figure = Figure(
+        key, f"bytes written for each stored, {words}", "bytes",
+        wrote.without_zeros / stored_bytes, 1.0, _LIMIT_OF, None if lone else BUDGET, note=note,
+    )
+    if not lone:
+        return [figure]
+    blocks = wrote.without_zeros / count / BLOCK_BYTES
+    name = f"blocks written for each put, {words}"
+    return [
+        figure,
+        Figure(f"{key}-blocks", name, "blocks", blocks, 1.0, "one block", _BUDGET_LONE_BLOCKS),
+    ]
+
+
+def churn(setting: Setting) -> list[Figure]:
+    """Replace records one by one while compaction keeps pace.
+
+    As many are live at any time as make up 70 % of what the store keeps on the disk, if it lets
+    that be: how much it was is in the note.
+    """
+    scale = setting.scale
+    sizes = LogSizes(segment_bytes=scale.churn_segment_bytes)
+    upkeep = UpkeepSettings(interval_s=0.2, compaction_bytes_per_s=UNTHROTTLED)
+    disk = CountingDisk(str(setting.folder / "churn"))
+    with running_loop(setting.deadline) as loop:
+        settings = PageSettings(log=sizes, upkeep=upkeep)
+        store = loop.open(Kind.PAGES, setting.folder / "churn", settings, disk)
+        return [_churned(setting, loop, store, disk)]
+
+
+def _churned(setting: Setting, loop: Loop, store: RecordKeeper, disk: CountingDisk) -> Figure:
+    assert isinstance(store, PageRecordStore)
+    scale = setting.scale
+    live = bodies.make(scale.churn_records, SMALL_BYTES)
+    loop.run(load.puts(store, iter(live), _WRITERS))
+    loop.run(_replaced(store, live, scale.churn_records))  # until dead ones are everywhere
+    shares = []
+    segments = _names(setting)
+    before = disk.written()
+    for _ in range(scale.churn_turns):
+        loop.run(_replaced(store, live, scale.churn_records))
+        log_bytes = folder_bytes(setting.folder / "churn" / "log")
+        shares.append(scale.churn_records * SMALL_BYTES / log_bytes)
+    loop.run(store.upkeep.checkpoint())
+    wrote = disk.written().since(before)
+    stored_bytes = scale.churn_turns * scale.churn_records * SMALL_BYTES
+    freed = len(segments - _names(setting))
+    if not freed:
+        raise RowFailed("compaction freed nothing while records were replaced")
+    return Figure(
+        "amplification-deletes",
+        f"bytes written for each stored, {size_words(SMALL_BYTES)}, {_WRITERS} writers, each put "
+        "followed by a delete, compaction included",
+        "bytes",
+        wrote.without_zeros / stored_bytes,
+        1.0,
+        _LIMIT_OF,
+        _BUDGET_DELETES,
+        full_scale=scale.churn_segment_bytes >= FULL_SEGMENT_BYTES,
+        note=f"{scale.churn_records:,} live records in segments of "
+        f"{size_words(scale.churn_segment_bytes)}, each replaced {scale.churn_turns} times; "
+        f"values were {min(shares):.0%} to {max(shares):.0%} of the log's files; "
+        f"{freed} of {len(segments)} segments freed; {parts(wrote, stored_bytes)}",
+    )
+
+
+def _names(setting: Setting) -> frozenset[str]:
+    return frozenset(path.name for path in (setting.folder / "churn" / "log").iterdir())
+
+
+async def _replaced(store: RecordKeeper, live: list[Body], count: int) -> None:
+    """Put so many new records and delete as many old ones, which are drawn by chance."""
+    random = Random(count)
+    fresh = iter(bodies.make(count, SMALL_BYTES))
+
+    async def one() -> bool:
+        body = next(fresh, None)
+        if body is None:
+            return False
+        place = random.randrange(len(live))
+        old, live[place] = live[place], body
+        await load.put(store, body)
+        await store.bury(old.key, load.GENERATION)
+        return True
+
+    await load.together(one, _WRITERS)
+    await asyncio.sleep(0)
