@@ -61,6 +61,13 @@ class Meter:
         if self._bar is not None:
             self._bar.stop()
 
+    def expect(self, total_bytes: int) -> None:
+        """Say how much it will be in all, when that is known later or changes."""
+        if total_bytes != self._total_bytes:
+            self._total_bytes = total_bytes
+            if self._bar is not None:
+                self._bar.update(self._task, total=total_bytes)
+
     def moved(self, size_bytes: int) -> None:
         """So many more bytes, or fewer when an attempt starts over."""
         self._bytes += size_bytes
