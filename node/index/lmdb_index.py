@@ -12,7 +12,9 @@ Rules:
     is inside: nobody may look into a map that moves.
 4.  After a failed commit nothing is committed before LMDB has opened the file anew and a sync of
     what it then shows has succeeded.
-5.  Every access is marked in the guard (node/posix_guard.py): the second process in a row that died
+5.  LMDB has no checksums of its own.  A key that is not found is looked for once more, from both
+    sides; values are sealed by those who store them.
+6.  Every access is marked in the guard (node/posix_guard.py): the second process in a row that died
     inside gives the index up.
 """
 
@@ -153,7 +155,7 @@ class LmdbIndex:
         self._marks[LOOP] = 1
         try:
             with self._environment.begin() as transaction:
-                return transaction.get(key)
+                return _get(transaction, key)
         except lmdb.Error as error:
             raise _translated(self._path, error) from error
         finally:
@@ -268,7 +270,7 @@ class _Reader:
         self._transaction = transaction
 
     def get(self, key: bytes) -> bytes | None:
-        return self._transaction.get(key)
+        return _get(self._transaction, key)
 
     def after(self, key: bytes, limit: int, *, below: bytes) -> list[tuple[bytes, bytes]]:
         return _after(self._transaction, key, limit, below)
@@ -300,6 +302,27 @@ def _open(path: str, map_bytes: int) -> lmdb.Environment:
         )
     except lmdb.Error as error:
         raise _translated(path, error) from error
+
+
+def _get(transaction: lmdb.Transaction[bytes], key: bytes) -> bytes | None:
+    value = transaction.get(key)
+    if value is None:
+        _require_absent(transaction, key)
+    return value
+
+
+def _require_absent(transaction: lmdb.Transaction[bytes], key: bytes) -> None:
+    """Look at the keys on both sides of the gap: rot above the leaves leads past keys that exist.
+
+    A value that is read has a checksum; that there is none has only this and the sums.
+    """
+    with transaction.cursor() as cursor:
+        if cursor.set_range(key):
+            is_gap = cursor.key() > key and not (cursor.prev() and cursor.key() >= key)
+        else:
+            is_gap = not (cursor.last() and cursor.key() >= key)
+    if not is_gap:
+        raise Corrupt(f"the index is damaged: what leads to {key.hex()} leads elsewhere")
 
 
 def _after(

@@ -14,6 +14,7 @@ from node.index.merge import read_sum, read_summary
 from node.index.partition_sum import PartitionSum
 from node.index.sealed_value import unseal
 from ring.digest import Algorithm
+from ring.errors import Corrupt
 from ring.limits import PARTITIONS
 from ring.record import Space
 
@@ -60,5 +61,7 @@ def _pairs(reader: IndexReader, start: bytes, end: bytes) -> Iterator[tuple[byte
     while pairs := reader.after(start, _PAGE, below=end):
         for key, value in pairs:
             unseal(key, value)
+            if reader.get(key) != value:  # walking along finds what looking it up may not
+                raise Corrupt(f"the index is damaged: {key.hex()} is there and not found")
             yield key, value
         start = pairs[-1][0]

@@ -259,4 +259,11 @@ INDEX_MUTANTS: Final = (
         "        payload_of = self._payload\n",
         DAMAGE,
     ),
+    Mutant(
+        "index: what is not found is not looked for twice",
+        "node/index/lmdb_index.py",
+        "    if not is_gap:\n",
+        "    if not key:\n",
+        LMDB,
+    ),
 )
