@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tests.mutants.planted import MUTANTS, Mutant
-from tests.mutants.planted_index import INDEX_MUTANTS
+from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import Mutant
 
 ROOT: Final = Path(__file__).parent.parent.parent
 PARTS: Final = ("ring", "node", "gateway", "holdfast", "tests", "pyproject.toml")
@@ -99,7 +99,7 @@ def baseline(chosen: list[Mutant]) -> list[str]:
 
 def main(words: list[str]) -> int:
     """Exit status."""
-    known = (*MUTANTS, *INDEX_MUTANTS)
+    known = MUTANTS
     chosen = [m for m in known if not words or any(word in m.name for word in words)]
     faults = baseline(chosen)
     if faults:

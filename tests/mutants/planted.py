@@ -1,28 +1,10 @@
-"""The planted bugs: what a naive build would do, each as one replacement of text.
-
-Rules: `old` occurs exactly once in its file, or the run fails loudly; `tests` are quick and pass on
-the tree as it is; a bug is caught when one of them fails.  A run of the simulator counts as a test.
-"""
+"""The planted bugs of the cluster; see tests/mutants/mutant.py."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One planted bug.
-
-    tests: arguments of pytest, or of `python -m tests.sim` when they begin with "--seeds".
-    """
-
-    name: str
-    path: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-
+from tests.mutants.mutant import Mutant
 
 SIM: Final = ("--seeds", "60")
 RING: Final = (
@@ -33,7 +15,7 @@ RING: Final = (
 STORES: Final = ("tests/conformance/test_record_store.py",)
 CRASHES: Final = ("tests/node/test_file_store_crashes.py",)
 
-MUTANTS: Final = (
+CLUSTER_MUTANTS: Final = (
     Mutant(
         "no sync of the directory before the ack",
         "node/file_values.py",

@@ -1,10 +1,10 @@
-"""Planted bugs of the page store's index; see tests/mutants/planted.py."""
+"""Planted bugs of the page store's index; see tests/mutants/mutant.py."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.planted import Mutant
+from tests.mutants.mutant import Mutant
 
 TABLE: Final = ("tests/node/index/test_indexed_table.py",)
 DAMAGE: Final = ("tests/node/index/test_index_damage.py",)

@@ -1,0 +1,11 @@
+"""All planted bugs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.planted import CLUSTER_MUTANTS
+from tests.mutants.planted_index import INDEX_MUTANTS
+from tests.mutants.planted_pages import PAGE_MUTANTS
+
+MUTANTS: Final = (*CLUSTER_MUTANTS, *INDEX_MUTANTS, *PAGE_MUTANTS)
