@@ -18,7 +18,7 @@ from tests.node.recordlog.load import DATA, VALUE_OF, everything, open_store
 from tests.sim.disk import SimDisk
 from tests.sim.loop import run
 
-SMALL = [key for key in VALUE_OF if 0 < len(VALUE_OF[key]) < 60_000]
+SMALL = [key for key in VALUE_OF if 100 < len(VALUE_OF[key]) < 60_000]
 
 
 async def put(store: DamageablePageStore, number: int) -> None:
@@ -32,13 +32,15 @@ def test_what_failed_is_no_part_of_the_log_though_it_stands_there(*, removed: bo
         medium = SimDisk(Random(0), latency_s=0.0001)
         trouble = Trouble()
         store = await open_store(FaultyDisk(medium, trouble), 0)
-        for number in range(9):  # so that the segment is not worth freeing
-            value = bytes((number,)) * 8_000
+        for number in range(7):  # so that the segment is not worth freeing
+            value = bytes((number,)) * 12_000
             await store.put_chunk(RecordKey(Digest.of(value)), None, value)
+        await asyncio.sleep(RETRY_S)  # there is room ahead
         trouble.refused = ("sync",)
         with pytest.raises(StorageFault):
             await put(store, 0)
         trouble.refused = ()
+        assert VALUE_OF[SMALL[0]] in medium.content("log/1.seg")
         await asyncio.sleep(2 * RETRY_S)
         first = store.files.numbers(SegmentKind.LOG)[0]
         await put(store, 1)
