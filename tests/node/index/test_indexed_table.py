@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.index.index import Index, IndexHome, IndexReader, IndexWriter, OpenedIndex
-from node.index.indexed_table import IndexedTable, open_table
+from node.index.indexed_table import PENDING_MIN, IndexedTable, open_table
+from node.index.location import Position
+from node.record_change import RecordChange
 from ring.errors import Corrupt, DiskFull, StorageFault
 from tests.fakes.file_index import FileIndexHome
 from tests.fakes.virtual_time import in_virtual_time
@@ -254,3 +256,19 @@ def test_crashes_and_faults_lose_nothing_that_the_log_has(seed: int) -> None:
         await _Storm(seed).run(60)
 
     storm()
+
+
+async def test_a_table_is_full_when_a_checkpoint_is_worth_it() -> None:
+    def rows(first: int, count: int) -> RecordChange:
+        numbers = range(first, first + count)
+        return RecordChange(rows={b"\0\1" + n.to_bytes(32, "big"): 0 for n in numbers})
+
+    async with index_home("file", Path()) as home:
+        table = (await open_table(home)).table
+        table.apply(rows(0, PENDING_MIN - 1), {}, Position(1, 1))
+        assert not table.is_full
+        table.apply(rows(PENDING_MIN, 1), {}, Position(1, 2))
+        assert table.is_full
+        await table.checkpoint()
+        assert not table.is_full
+        assert table.pending == 0
