@@ -117,3 +117,28 @@ def test_a_store_whose_log_is_gone_remembers_nothing() -> None:
         await store.close()
 
     run(main())
+
+
+@pytest.mark.parametrize("batch", range(3))
+def test_damage_before_the_last_batch_is_no_torn_write(batch: int) -> None:
+    async def main() -> None:
+        disk = SimDisk(Random(0), latency_s=0.0001)
+        store = await open_store(disk, 0)
+        for number in range(3):
+            await store.raise_floor(number, 1)
+        path = store.files.path(store.files.numbers(SegmentKind.LOG)[0])
+        disk = disk.kill()
+        disk.flip(path, 8 * ((1 + batch) * 4096 + 60))
+        if batch < 2:
+            with pytest.raises(Corrupt, match="written later"):
+                await open_store(disk, 1)
+            return
+        store = await open_store(disk, 1)
+        assert store.table.floors() == {0: 1, 1: 1}
+        await store.raise_floor(7, 1)
+        disk = disk.crash()
+        store = await open_store(disk, 2)
+        assert store.table.floors() == {0: 1, 1: 1, 7: 1}
+        await store.close()
+
+    run(main())
