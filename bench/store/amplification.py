@@ -68,7 +68,8 @@ def parts(wrote: Written, stored_bytes: int) -> str:
     return (
         f"log and values {wrote.others / stored_bytes:.2f}, "
         f"index {wrote.index / stored_bytes:.2f}; besides, "
-        f"{wrote.zeros / stored_bytes:.2f} of zeros ahead of the log"
+        f"{wrote.zeros / stored_bytes:.2f} of zeros ahead of the log; "
+        f"the kernel's write_bytes, zeros included: {wrote.device / stored_bytes:.2f}"
     )
 
 

@@ -92,7 +92,10 @@ async def bury(store: RecordKeeper, bodies: Sequence[Body], writers: int) -> Don
 async def together(
     one: Callable[[], Awaitable[bool]], writers: int, seconds: float = float("inf")
 ) -> Done:
-    """Call `one` by so many tasks until it says false or the seconds are over."""
+    """Call `one` by so many tasks until it says false or the seconds are over.
+
+    Raises what the first that fails raises; the others are cancelled.
+    """
     done = Done()
     began_s = time.perf_counter()
     end_s = began_s + seconds
@@ -105,9 +108,12 @@ async def together(
             done.count += 1
             last_s = now_s
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(writers):
-            group.create_task(write())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(writers):
+                group.create_task(write())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
     done.seconds = time.perf_counter() - began_s
     return done
 
