@@ -40,7 +40,7 @@ class Scale:
     lone_puts: int = 5_000
     small_puts: int = 20_000
     larger_bytes: int = 64 * MIB
-    churn_records: int = 24_000
+    churn_records: int = 16_000
     churn_turns: int = 3
     churn_segment_bytes: int = 8 * MIB
     segment_bytes: int = FULL_SEGMENT_BYTES
