@@ -17,7 +17,8 @@ ARGS ?=
 SEEDS ?= 100
 FIRST ?= 0
 STATES ?= 20000
-TEST_WORKERS ?= auto
+# One more than there are cores: tests of real processes mostly wait.
+TEST_WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 1 )))
 
 .PHONY: help up test lint types tests sim crash mutants bench bench-json compose-test clean
 
