@@ -80,7 +80,7 @@ def test_two_silent_nodes_of_three_leave_copies_readable_and_absence_unknown() -
 def test_delete_and_put_again_with_a_node_away_and_its_messages_late(
     options: Options | None,
 ) -> None:
-    """Every choice of who is away, from which step on, and up to three steps later hears of them."""
+    """Every choice of who is away, from which step on, and which step later it hears of them."""
 
     async def story(cluster: Story, *, away: int, begins: int, ends: int) -> None:
         node = cluster.nodes[away]
