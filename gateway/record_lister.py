@@ -2,7 +2,8 @@
 
 Rules:
 1.  A page ends where the shortest node's answer ends, so nothing between is missed.
-2.  Every partition that the page spans must have been answered by a cover of it, else Unavailable.
+2.  Every partition that the page spans must have been answered by a cover of it, so that nothing
+    acknowledged is missed, and by an ack set, so that no acknowledged delete is; else Unavailable.
 3.  Copies move from spares to owners: when a node was silent, the others are asked a second time,
     so that every spare was listed before its owners.
 4.  Dead roots travel too, and win over older live ones.
@@ -22,6 +23,7 @@ from ring.life import NodeId
 from ring.limits import LIST_ENTRIES_MAX, PARTITIONS
 from ring.listing import ListRecords, PageReply, check_page
 from ring.messages import Answer, expect
+from ring.quorum import Placement
 from ring.record import RecordEntry, RecordKey, RecordState, merge
 
 
@@ -95,7 +97,7 @@ class RecordLister:
         if not fanout.awaits_calls or not all(map(self._cluster.has_failed, fanout.silent)):
             return False
         nodes = [node for node, (answer, _) in pages.items() if self._cluster.is_current(answer)]
-        return all(one.is_cover(nodes) for one in fanout.live.distinct_placements())
+        return all(_is_enough(one, nodes) for one in fanout.live.distinct_placements())
 
     def _take(
         self,
@@ -134,12 +136,20 @@ class RecordLister:
 def _check_cover(
     live: LiveLayouts, start: RecordKey | None, last: RecordKey | None, nodes: list[NodeId]
 ) -> None:
-    """Raise Unavailable unless a cover of every partition that the page spans has answered."""
-    if all(placement.is_cover(nodes) for placement in live.distinct_placements()):
+    """Raise Unavailable unless enough nodes of every partition that the page spans answered."""
+    if all(_is_enough(placement, nodes) for placement in live.distinct_placements()):
         return
     for partition in _partitions(start, last):
-        if not live.partition_placement(partition).is_cover(nodes):
+        if not _is_enough(live.partition_placement(partition), nodes):
             raise Unavailable("too few nodes answered to list everything that is there")
+
+
+def _is_enough(placement: Placement, nodes: list[NodeId]) -> bool:
+    """A cover, so that no put is missed, and an ack set, so that no delete is.
+
+    With an odd number of copies and no spare they are the same.
+    """
+    return placement.is_cover(nodes) and placement.is_ack_set(nodes)
 
 
 def _joined(first: _Span, second: _Span) -> _Span:

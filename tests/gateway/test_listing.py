@@ -311,3 +311,20 @@ async def test_nodes_that_are_needed_are_waited_for() -> None:
             each.release()
 
         assert await listing == blobs
+
+
+@in_virtual_time
+async def test_with_two_copies_one_node_is_no_list() -> None:
+    """Seeds 40737, 41859: one node of two is a cover of every put, and of no delete."""
+    async with small_cluster(2, 2) as cluster:
+        gateway = cluster.gateway()
+        first = cluster.owners(DIGEST)[0]
+        await cluster.store()
+        await first.store.bury(RecordKey(DIGEST), 1)  # enough for a delete to be acknowledged
+        cluster.network.faults.frozen.add(first.node)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await gateway.list_page(None, 10)
+        cluster.network.faults.frozen.clear()
+
+        assert await everything(gateway, 10) == []
