@@ -1,22 +1,23 @@
--- The two loads of the small rows, for wrk.
+-- The small loads, for wrk.
 --
---   wrk -s load.lua URL -- post TAG SIZE    POST bodies of SIZE bytes of which no two are alike; TAG
---                                           makes them differ from those of any other run on the
---                                           same cluster. blobs.py makes the same bodies.
---   wrk -s load.lua URL -- get FILE         GET the paths of the file, one a line, in turn
+--   wrk -s load.lua URL -- put METHOD TARGET TAG SIZE   bodies of SIZE bytes of which no two are
+--                                                       alike; {name} in TARGET becomes the name
+--   wrk -s load.lua URL -- get FILE                     the paths of the file, one a line, in turn
 --
--- One thread only: bodies are numbered per thread. wrk asks for one request before the load and
--- throws it away, so the first body that is sent has number 2.
+-- One thread only. A body is named TAG-NUMBER and begins with its name; bench/blobs.py makes the
+-- same bodies. wrk asks for one request before the load and throws it away, so number 2 is the first
+-- that is sent. The last line is read by bench/wrk.py.
 
-local function post(tag, size)
+local function put(method, target, tag, size)
   local headers = { ["Content-Type"] = "application/octet-stream" }
   local padding = string.rep("x", size)
   local number = 0
 
   request = function()
     number = number + 1
-    local body = (tag .. "-" .. number .. "-" .. padding):sub(1, size)
-    return wrk.format("POST", "/v1/blobs?algo=blake3", headers, body)
+    local name = tag .. "-" .. number
+    local path = target:gsub("{name}", name)
+    return wrk.format(method, path, headers, (name .. "-" .. padding):sub(1, size))
   end
 end
 
@@ -33,8 +34,8 @@ local function get(file)
 end
 
 function init(args)
-  if args[1] == "post" then
-    post(args[2], tonumber(args[3]))
+  if args[1] == "put" then
+    put(args[2], args[3], args[4], tonumber(args[5]))
   else
     get(args[2])
   end

@@ -73,18 +73,22 @@ def require_wrk() -> None:
 
 def post(url: str, tag: str, size_bytes: int, seconds: int, deadline: Deadline) -> Load:
     """POST bodies of which no two are alike for `seconds`."""
-    return _run(url, ["post", tag, str(size_bytes)], seconds, deadline)
+    arguments = ["put", "POST", "/v1/blobs?algo=blake3", tag, str(size_bytes)]
+    return run(url, arguments, CONNECTIONS, seconds, deadline)
 
 
 def get(url: str, paths: Path, seconds: int, deadline: Deadline) -> Load:
     """GET the paths that the file names, one a line, in turn for `seconds`."""
-    return _run(url, ["get", str(paths)], seconds, deadline)
+    return run(url, ["get", str(paths)], CONNECTIONS, seconds, deadline)
 
 
-def _run(url: str, arguments: Sequence[str], seconds: int, deadline: Deadline) -> Load:
+def run(
+    url: str, arguments: Sequence[str], connections: int, seconds: int, deadline: Deadline
+) -> Load:
+    """One load with the arguments of load.lua; RowFailed when anything went wrong in it."""
     share_s = deadline.share_s(seconds + _GRACE_S, f"a load of {seconds} s")
     argv = [
-        *("wrk", "--threads", "1", "--connections", str(CONNECTIONS)),
+        *("wrk", "--threads", "1", "--connections", str(connections)),
         *("--duration", f"{seconds}s", "--timeout", "10s"),
         *("--script", str(_SCRIPT), url, "--", *arguments),
     ]

@@ -1,4 +1,4 @@
-"""The small loads through any door: wrk with load.lua beside this file, and what it needs.
+"""The small loads through any door: wrk, and what it needs.
 
 A run in which anything went wrong has no rate, and one whose bodies do not read back has none
 either.
@@ -6,7 +6,6 @@ either.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -20,8 +19,6 @@ from bench.failure import RowFailed
 from bench.peers.door import NAME_MARK, Door
 from bench.plan import SMALL_BYTES
 
-_SCRIPT: Final = Path(__file__).with_name("load.lua")
-_GRACE_S: Final = 15.0
 _STOCK_S: Final = 120.0
 _STOCK_CLIENTS: Final = 16
 _STORED: Final = (200, 201, 204)
@@ -30,14 +27,14 @@ _STORED: Final = (200, 201, 204)
 def put_small(door: Door, tag: str, connections: int, seconds: int, deadline: Deadline) -> float:
     """Requests per second of puts of which no two bodies are alike."""
     arguments = ["put", door.put_method, door.put_target, tag, str(SMALL_BYTES)]
-    return _run(door, arguments, connections, seconds, deadline).rate
+    return wrk.run(door.url, arguments, connections, seconds, deadline).rate
 
 
 def get_small(
     door: Door, paths: Path, connections: int, seconds: int, deadline: Deadline
 ) -> float:
     """Requests per second of reads of the paths in the file, in turn."""
-    load = _run(door, ["get", str(paths)], connections, seconds, deadline)
+    load = wrk.run(door.url, ["get", str(paths)], connections, seconds, deadline)
     if load.bytes_received < load.requests * SMALL_BYTES:
         raise RowFailed(f"{load.requests:,} answers hold less than 1 KiB each")
     return load.rate
@@ -82,25 +79,3 @@ def stock(door: Door, tag: str, count: int, deadline: Deadline) -> list[str]:
 def _batches(numbers: Iterator[int]) -> Iterator[list[int]]:
     while batch := list(islice(numbers, 50)):
         yield batch
-
-
-def _run(
-    door: Door, arguments: Sequence[str], connections: int, seconds: int, deadline: Deadline
-) -> wrk.Load:
-    share_s = deadline.share_s(seconds + _GRACE_S, f"a load of {seconds} s")
-    argv = [
-        *("wrk", "--threads", "1", "--connections", str(connections)),
-        *("--duration", f"{seconds}s", "--timeout", "10s"),
-        *("--script", str(_SCRIPT), door.url, "--", *arguments),
-    ]
-    try:
-        finished = subprocess.run(
-            argv, capture_output=True, text=True, timeout=share_s, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RowFailed(f"wrk did not end within {share_s:.0f} s") from error
-    load = wrk.parse(finished.stdout + finished.stderr)
-    complaint = load.complaint()
-    if complaint:
-        raise RowFailed(f"under load from wrk: {complaint} among {load.requests:,} requests")
-    return load
