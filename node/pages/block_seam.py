@@ -7,11 +7,9 @@ StorageFault for all else.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from ring.digest import Buffer
-
-BLOCK_BYTES: Final = 4096  # unit and alignment of direct I/O, of ranged reads, and of torn writes
 
 
 class BlockFile(Protocol):

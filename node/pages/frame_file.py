@@ -19,7 +19,7 @@ from typing import Final
 
 import structlog
 
-from node.pages.block_seam import BLOCK_BYTES, BlockFile
+from node.pages.block_seam import BlockFile
 from node.pages.frame_sums import PageSums, are_the_blocks, checksum_of, sums_of
 from node.pages.frame_table import Cut, FrameTable
 from node.pages.manifest_format import Frame
@@ -28,6 +28,7 @@ from node.pages.posix_turns import lock
 from node.pages.slots import Slots
 from node.pages.unsynced import Unsynced
 from ring.errors import Corrupt, DiskFull, HoldfastError, NotFound, StorageFault
+from ring.seams import BLOCK_BYTES
 
 log = structlog.get_logger()
 

@@ -16,8 +16,8 @@ from typing import Final
 
 from blake3 import blake3
 
-from node.pages.block_seam import BLOCK_BYTES
 from node.pages.manifest_format import SUM_BYTES, Frame
+from ring.seams import BLOCK_BYTES
 
 _REMEMBERED_BYTES_MAX: Final = 4 * 1024 * 1024
 _BLOCK_SUM_BYTES: Final = 8

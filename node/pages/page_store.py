@@ -32,7 +32,7 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
-from node.pages.block_seam import BLOCK_BYTES, BlockDirectory, BlockFile
+from node.pages.block_seam import BlockDirectory, BlockFile
 from node.pages.frame_file import FrameFile
 from node.pages.manifest import LOG_BYTES_MIN, Manifest
 from node.pages.manifest_format import GUID_BYTES
@@ -40,6 +40,7 @@ from node.pages.posix_buffers import FrameBuffers, aligned
 from node.pages.posix_directory import PosixDirectory
 from node.pages.posix_turns import Gate, lock
 from ring.errors import BadRequest, Corrupt, DiskFull, HoldfastError, StorageFault
+from ring.seams import BLOCK_BYTES
 
 log = structlog.get_logger()
 

@@ -1,7 +1,7 @@
 """Page-aligned memory, and the test whether memory is.
 
-Rule: a buffer belongs to whoever holds a view of it; when the last view is gone its memory is used
-again by a later `uninitialised`, because faulting fresh pages in costs more than copying a frame.
+Rule: the memory of a buffer whose last view is gone is used again by a later `uninitialised`
+(node/leased_memory.py), because faulting fresh pages in costs more than copying a frame.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections import deque
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
-from node.pages.block_seam import BLOCK_BYTES
+from node.leased_memory import leased, mapped
 from ring.errors import BadRequest
+from ring.seams import BLOCK_BYTES
 
 _IDLE_MAX: Final = 32
 
@@ -29,24 +29,19 @@ class FrameBuffers:
 
     def zeroed(self) -> memoryview:
         """A writable view of zeros, aligned to 4096."""
-        return self._view(_map(self.size_bytes))
+        return leased(mapped(self.size_bytes), self)
 
     def uninitialised(self) -> memoryview:
         """A writable view of unknown content, aligned to 4096."""
         try:
             memory = self._idle.popleft()
         except IndexError:
-            memory = _map(self.size_bytes)
-        return self._view(memory)
+            memory = mapped(self.size_bytes)
+        return leased(memory, self)
 
     def take_back(self, memory: mmap.mmap) -> None:
-        """The last view is gone."""
+        """See MemoryPool."""
         self._idle.append(memory)
-
-    def _view(self, memory: mmap.mmap) -> memoryview:
-        lease = _lease_type(self.size_bytes).from_buffer(memory)
-        lease.memory, lease.buffers = memory, self
-        return memoryview(lease).cast("B")
 
 
 def aligned(buffer: object, size_bytes: int) -> memoryview:
@@ -65,28 +60,3 @@ def aligned(buffer: object, size_bytes: int) -> memoryview:
     if address % BLOCK_BYTES:
         raise BadRequest(f"the buffer does not begin at a multiple of {BLOCK_BYTES} bytes")
     return view
-
-
-def _map(size_bytes: int) -> mmap.mmap:
-    return mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-
-
-class _Lease:
-    """Exports the memory: views keep it alive, so its end is the end of the last one.
-
-    Mixed into a ctypes array, the one exporter of foreign memory in the standard library that may
-    have a finalizer.
-    """
-
-    __slots__ = ()
-    memory: mmap.mmap
-    buffers: FrameBuffers
-
-    def __del__(self) -> None:
-        self.buffers.take_back(self.memory)
-
-
-@lru_cache
-def _lease_type(size_bytes: int) -> Any:  # noqa: ANN401 - a class that mypy cannot see
-    bases = (_Lease, ctypes.c_ubyte * size_bytes)
-    return type("FrameLease", bases, {"__slots__": ("memory", "buffers")})

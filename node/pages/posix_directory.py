@@ -23,7 +23,7 @@ from typing import Final
 
 import structlog
 
-from node.posix_file import fault
+from node.posix_file import fault, write_all
 from ring.digest import Buffer
 from ring.errors import Busy, StorageFault
 
@@ -60,11 +60,8 @@ class PosixBlockFile:
         return done
 
     def write(self, data: Buffer, offset: int) -> None:
-        view = memoryview(data)
-        done = 0
         with _translated("write", self._path):
-            while done < len(view):
-                done += os.pwritev(self._number, [view[done:]], offset + done)
+            write_all(self._number, data, offset)
 
     def sync(self) -> None:
         try:

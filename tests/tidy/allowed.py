@@ -128,7 +128,7 @@ BANS: Final = (
     ),
     Ban(
         names=("mmap",),
-        only_in=("node/payload_slots.py", "node/posix_guard.py", PAGES),
+        only_in=("node/leased_memory.py", "node/payload_slots.py", "node/posix_guard.py", PAGES),
         reason="a mapped file does I/O where nobody waits; anonymous memory, aligned, is memory",
     ),
     Ban(

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from node.pages.block_seam import BLOCK_BYTES
 from ring.digest import Buffer
 from ring.errors import Busy, HoldfastError, StorageFault
+from ring.seams import BLOCK_BYTES
 
 Fail = Callable[[str, str], BaseException | None]
 """Kind of a call (open, read, write, sync, ...) and name of the file; the error that it raises."""
