@@ -7,12 +7,12 @@ between two states, and its key must stay locked until the disk is done with it.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import structlog
 
+from node.allowance import Allowance
 from ring.errors import HoldfastError, StorageFault
 
 T = TypeVar("T")
@@ -26,8 +26,7 @@ class Operations:
     """Owns the tasks of operations under way: at most `limit`, others wait for their turn."""
 
     def __init__(self, limit: int = OPERATIONS_MAX) -> None:
-        self._turns_free = limit
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._turns = Allowance(limit)
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._closed = False
 
@@ -36,10 +35,7 @@ class Operations:
 
         Raises StorageFault after `close`.
         """
-        if self._turns_free == 0 or self._waiting:
-            return None
-        self._turns_free -= 1
-        return self._begun(operation)
+        return self._begun(operation) if self._turns.take_now(1) else None
 
     async def finish(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What the operation returns or raises; once begun it goes on if the caller is cancelled.
@@ -62,21 +58,29 @@ class Operations:
 
     async def _turn(self) -> None:
         """Wait for a turn, after all who asked before."""
-        if self._turns_free and not self._waiting:
-            self._turns_free -= 1
+        if self._turns.take_now(1):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+
+        def granted() -> None:
+            if turn.done():
+                self._turns.give_back(1)  # whoever waited was cancelled in this very moment
+            else:
+                turn.set_result(None)
+
+        self._turns.wait(1, granted)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._give_back()  # it was our turn already
+                self._turns.give_back(1)  # it was our turn already
+            else:
+                self._turns.withdraw(granted)
             raise
 
     def _begun(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
         if self._closed:
-            self._give_back()
+            self._turns.give_back(1)
             raise StorageFault("the store was closed")
         task = asyncio.create_task(operation())
         self._tasks[task] = None
@@ -85,15 +89,7 @@ class Operations:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         del self._tasks[task]
-        self._give_back()
-
-    def _give_back(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._turns_free += 1
+        self._turns.give_back(1)
 
 
 def report_abandoned(task: asyncio.Future[Any]) -> None:
