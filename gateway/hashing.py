@@ -22,7 +22,7 @@ INLINE_BYTES_MAX: Final = 64 * KIB
 class Offload(Protocol):
     """Runs a function somewhere else and waits for it."""
 
-    def __call__(self, function: Callable[[], T]) -> Awaitable[T]:
+    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]:
         """The function's result."""
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 import uvloop
@@ -23,8 +22,6 @@ from node.posix_threads import Threads
 
 HASHING_THREADS: Final = 4
 _GRACE_S: Final = 2.0
-
-T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -58,10 +55,6 @@ def gateway_process(run: GatewayRun) -> None:
 
 async def _run_one(loaded: Loaded[GatewayConfig], *, with_stdin: bool) -> None:
     threads = Threads(HASHING_THREADS, "hash")
-
-    def offload(function: Callable[[], T]) -> Awaitable[T]:
-        return threads.run(function)
-
     try:
         await run_gateway(
             loaded.config,
@@ -69,7 +62,7 @@ async def _run_one(loaded: Loaded[GatewayConfig], *, with_stdin: bool) -> None:
             loaded.secret,
             clock=HostClock(),
             randomness=HostRandomness(),
-            offload=offload,
+            offload=threads.run,
             stop=stop_event(with_stdin=with_stdin),
         )
     finally:

@@ -68,11 +68,7 @@ async def _on_disk(config: NodeConfig, label: str, work: Work[T]) -> T:
 
 async def _checked(disk: Disk, home: IndexHome, tell: OnProgress) -> Report:
     threads = Threads(HASHING_THREADS, "hash")
-
-    async def offload(work: Callable[[], T]) -> T:
-        return await threads.run(work)
-
     try:
-        return await check(disk, home, tell, offload=offload)
+        return await check(disk, home, tell, offload=threads.run)
     finally:
         await threads.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
@@ -35,8 +35,6 @@ from ring.life import NodeId
 from ring.seams import Clock, Randomness
 
 HASHING_THREADS: Final = 2
-
-T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -115,18 +113,15 @@ def _storage(
     disk = PosixDisk(config.data_dir)
     cleanup.push_async_callback(disk.close)
 
-    async def offload(work: Callable[[], T]) -> T:
-        return await threads.run(work)
-
     async def open_kept() -> LocalRecordStore:
         await require_store(disk, config.store)
         if config.store is StoreKind.FILES:
             return await FileRecordStore.open(
-                disk, clock=clock, randomness=randomness, offload=offload
+                disk, clock=clock, randomness=randomness, offload=threads.run
             )
         home = LmdbHome(disk, config.data_dir)
         return await PageRecordStore.open(
-            disk, home, clock=clock, randomness=randomness, offload=offload
+            disk, home, clock=clock, randomness=randomness, offload=threads.run
         )
 
     return disk, open_kept

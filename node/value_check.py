@@ -27,7 +27,7 @@ _RECIPE_CHUNK_BYTES: Final = 32
 class Offload(Protocol):
     """Do something that only computes, elsewhere if there is an elsewhere."""
 
-    def __call__(self, work: Callable[[], T]) -> Awaitable[T]:
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
         """What `work` returns or raises."""
 
 

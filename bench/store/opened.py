@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from enum import Enum
 from pathlib import Path
@@ -55,20 +55,16 @@ async def opened(
         cleanup.push_async_callback(threads.close)
         disk = disk or PosixDisk(str(folder))
         cleanup.push_async_callback(disk.close)
-
-        async def offload(work: Callable[[], T]) -> T:
-            return await threads.run(work)
-
         clock, randomness = HostClock(), HostRandomness()
         store: RecordKeeper
         if kind is Kind.FILES:
             store = await FileRecordStore.open(
-                disk, clock=clock, randomness=randomness, offload=offload
+                disk, clock=clock, randomness=randomness, offload=threads.run
             )
         else:
             home = LmdbHome(disk, str(folder))
             store = await PageRecordStore.open(
-                disk, home, clock=clock, randomness=randomness, offload=offload, settings=settings
+                disk, home, clock=clock, randomness=randomness, offload=threads.run, settings=settings
             )
         cleanup.push_async_callback(store.close)
         yield store
