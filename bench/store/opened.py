@@ -64,7 +64,12 @@ async def opened(
         else:
             home = LmdbHome(disk, str(folder))
             store = await PageRecordStore.open(
-                disk, home, clock=clock, randomness=randomness, offload=threads.run, settings=settings
+                disk,
+                home,
+                clock=clock,
+                randomness=randomness,
+                offload=threads.run,
+                settings=settings,
             )
         cleanup.push_async_callback(store.close)
         yield store
