@@ -66,7 +66,7 @@ class RecordLister:
         ]
         cut = entries[:limit]
         last = cut[-1].key if len(entries) > limit else span.horizon
-        _check_cover(live, start, last, span.nodes)
+        _check_enough(live, start, last, span.nodes)
         visible = [entry for entry in cut if entry.state.visible]
         return visible, None if last is None else last.digest
 
@@ -133,7 +133,7 @@ class RecordLister:
         return _Span(nodes, states, min(horizons, default=None))
 
 
-def _check_cover(
+def _check_enough(
     live: LiveLayouts, start: RecordKey | None, last: RecordKey | None, nodes: list[NodeId]
 ) -> None:
     """Raise Unavailable unless enough nodes of every partition that the page spans answered."""

@@ -84,8 +84,7 @@ class RecordKeeper(RecordReader):
         self, key: RecordKey, kind: RecordKind, size_bytes: int, generation: int, value: Buffer
     ) -> PutAnswer:
         """See RecordStore.  `had` says that GET would have found this copy, and it is good."""
-        if not 1 <= generation <= GENERATION_MAX:
-            raise BadRequest(f"{key.digest}: generation {generation} is out of bounds")
+        _check_generation(key, generation, least=1)
         await self._check.require(key, kind, size_bytes, value)
         return await self._operations.finish(
             lambda: self._put_root(key, kind, size_bytes, generation, value)
@@ -95,8 +94,7 @@ class RecordKeeper(RecordReader):
         self, key: RecordKey, kind: RecordKind, size_bytes: int, generation: int, value: Buffer
     ) -> asyncio.Task[PutAnswer] | None:
         """See LocalRecordStore."""
-        if not 1 <= generation <= GENERATION_MAX:
-            raise BadRequest(f"{key.digest}: generation {generation} is out of bounds")
+        _check_generation(key, generation, least=1)
         if not self._check.require_now(key, kind, size_bytes, value):
             return None
         return self._operations.begin(
@@ -124,8 +122,7 @@ class RecordKeeper(RecordReader):
         await self._operations.finish(lambda: self._absorb(key, state, claimants, value))
 
     async def bury(self, key: RecordKey, generation: int) -> RecordState:
-        if not 0 <= generation <= GENERATION_MAX:
-            raise BadRequest(f"{key.digest}: generation {generation} is out of bounds")
+        _check_generation(key, generation, least=0)
         return await self._operations.finish(lambda: self._bury(key, generation))
 
     async def drop(self, key: RecordKey) -> None:
@@ -368,6 +365,11 @@ class RecordKeeper(RecordReader):
 
     def _now_s(self) -> int:
         return int(self._clock.now_s())
+
+
+def _check_generation(key: RecordKey, generation: int, *, least: int) -> None:
+    if not least <= generation <= GENERATION_MAX:
+        raise BadRequest(f"{key.digest}: generation {generation} is out of bounds")
 
 
 def _merged(

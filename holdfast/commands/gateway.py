@@ -9,7 +9,7 @@ from holdfast.process_options import process_options
 
 
 @click.command()
-@process_options
+@process_options()
 @click.option("--workers", type=int, metavar="N", help="Processes that share the port.")
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine without access control.")
 @click.option("--worker", hidden=True, help="The name of one of several on a port.")

@@ -10,20 +10,15 @@ import click
 from holdfast.command_line import json_option
 from holdfast.node_inspection import check_node, rebuild_node
 from holdfast.node_process import node_process
+from holdfast.process_options import config_option, process_options
 from node.recordlog.inspection import Report
 
 _SHOWN: Final = 20
 _FOUND: Final = 1
 
-config_option = click.option(
-    "--config", "path", required=True, metavar="FILE", help="The node's configuration, TOML."
-)
-
 
 @click.group(invoke_without_command=True)
-@click.option("--config", "path", metavar="FILE", help="The configuration, TOML.")
-@click.option("--json", "as_json", is_flag=True, help="Log in JSON.")
-@click.option("--stop-with-stdin", is_flag=True, hidden=True)
+@process_options(config_required=False)
 @click.pass_context
 def node(
     context: click.Context, *, path: str | None, as_json: bool, stop_with_stdin: bool
@@ -40,7 +35,7 @@ def node(
 
 
 @node.command()
-@config_option
+@config_option("The node's configuration, TOML.")
 @json_option
 def check(*, path: str, as_json: bool) -> int:
     """Read and hash everything that a stopped node keeps, and say what is wrong.
@@ -65,7 +60,7 @@ def check(*, path: str, as_json: bool) -> int:
 
 
 @node.command()
-@config_option
+@config_option("The node's configuration, TOML.")
 @json_option
 def rebuild(*, path: str, as_json: bool) -> None:
     """Make the index of a stopped node anew from its log. Only for the store pages.
