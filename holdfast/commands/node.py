@@ -65,7 +65,7 @@ def check(*, path: str, as_json: bool) -> int:
 def rebuild(*, path: str, as_json: bool) -> None:
     """Make the index of a stopped node anew from its log. Only for the store pages.
 
-    A node does so by itself when its index is damaged; this is for whoever wants it now.
+    A node does so by itself when it cannot open its index; this is for one that rotted since.
     """
     made = rebuild_node(path)
     if as_json:
