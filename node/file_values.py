@@ -62,6 +62,9 @@ class FileValues:
                 raise StorageFault(f"{directory} vanishes while it is written to") from error
         await self._sync(directory)
 
+    def write_now(self, key: RecordKey, kind: RecordKind, value: Buffer) -> bool:
+        return False
+
     async def remove(self, key: RecordKey, kind: RecordKind) -> None:
         await self._disk.unlink(value_path(key, kind))
 

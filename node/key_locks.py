@@ -17,6 +17,13 @@ class KeyLocks:
         """Whether somebody is at work on the key."""
         return key in self._waiting
 
+    def take_now(self, key: bytes) -> bool:
+        """Take one lock if nobody holds it; whoever took it calls `release`."""
+        if key in self._waiting:
+            return False
+        self._waiting[key] = deque()
+        return True
+
     def hold(self, keys: Iterable[bytes]) -> Hold:
         """Hold the locks of several keys, taken in order so that two tasks never wait in a ring."""
         return Hold(self, sorted({*keys}))

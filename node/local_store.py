@@ -72,8 +72,8 @@ class LocalRecordStore(RecordStore, Protocol):
 
     def begin_put_root(
         self, key: RecordKey, kind: RecordKind, size_bytes: int, generation: int, value: Buffer
-    ) -> asyncio.Task[PutAnswer] | None:
-        """`put_root` of a small value as a task of the store's, which goes on whoever waits.
+    ) -> asyncio.Future[PutAnswer] | None:
+        """`put_root` of a small value, which goes on whoever waits; not to be cancelled.
 
         None means: ask `put_root`.  Raises what that raises before it begins.
         """

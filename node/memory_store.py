@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from node.ledger import ApplyOnly
 from node.record_keeper import RecordKeeper
 from node.record_table import RecordTable
-from node.state_journal import ApplyOnly
 from node.values import MemoryValues
 from ring.limits import GIB
 from ring.seams import Clock

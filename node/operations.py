@@ -27,7 +27,7 @@ class Operations:
 
     def __init__(self, limit: int = OPERATIONS_MAX) -> None:
         self._turns = Allowance(limit)
-        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._under_way: dict[asyncio.Future[Any], None] = {}
         self._closed = False
 
     def begin(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T] | None:
@@ -36,6 +36,22 @@ class Operations:
         Raises StorageFault after `close`.
         """
         return self._begun(operation) if self._turns.take_now(1) else None
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether an operation may begin at once."""
+        return not self._closed and not self._turns.full
+
+    def track(self) -> asyncio.Future[Any]:
+        """A future for an operation that needs no task: it goes on until that is done.
+
+        Only while `has_turn`.
+        """
+        taken = self._turns.take_now(1)
+        assert taken, "no turn is free"
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._keep(future)
+        return future
 
     async def finish(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What the operation returns or raises; once begun it goes on if the caller is cancelled.
@@ -53,8 +69,8 @@ class Operations:
     async def close(self) -> None:
         """Begin nothing any more, and wait for what was begun."""
         self._closed = True
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._under_way:
+            await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _turn(self) -> None:
         """Wait for a turn, after all who asked before."""
@@ -79,16 +95,22 @@ class Operations:
             raise
 
     def _begun(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+        self._require_open()
+        task = asyncio.create_task(operation())
+        self._keep(task)
+        return task
+
+    def _require_open(self) -> None:
         if self._closed:
             self._turns.give_back(1)
             raise StorageFault("the store was closed")
-        task = asyncio.create_task(operation())
-        self._tasks[task] = None
-        task.add_done_callback(self._ended)
-        return task
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        del self._tasks[task]
+    def _keep(self, future: asyncio.Future[Any]) -> None:
+        self._under_way[future] = None
+        future.add_done_callback(self._ended)
+
+    def _ended(self, future: asyncio.Future[Any]) -> None:
+        del self._under_way[future]
         self._turns.give_back(1)
 
 

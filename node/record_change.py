@@ -18,6 +18,7 @@ Applied in the order drops, rows, claims, floors.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -46,16 +47,26 @@ class RecordChange:
     def __bool__(self) -> bool:
         return bool(self.rows or self.dropped or self.claims or self.floors)
 
-    def add(self, other: RecordChange) -> None:
-        """Become both changes; they must not touch the same keys, floors may only rise."""
-        assert self.rows.keys().isdisjoint(other.rows)
-        assert self.rows.keys().isdisjoint(other.dropped)
-        assert other.rows.keys().isdisjoint(self.dropped)
-        self.rows.update(other.rows)
-        self.dropped += other.dropped
-        self.claims += other.claims
-        for partition, generation in other.floors.items():
-            self.floors[partition] = max(self.floors.get(partition, 0), generation)
+    @classmethod
+    def all_of(cls, changes: Sequence[RecordChange]) -> RecordChange:
+        """All changes in one; they must not touch the same keys, floors may only rise."""
+        if len(changes) == 1:
+            return changes[0]
+        every = cls()
+        rows, dropped, floors = every.rows, every.dropped, every.floors
+        count = 0
+        for change in changes:
+            count += len(change.rows)
+            rows.update(change.rows)
+            dropped += change.dropped
+            every.claims += change.claims
+            for partition, generation in change.floors.items():
+                floors[partition] = max(floors.get(partition, 0), generation)
+        assert len(rows) == count, "two changes of one row"
+        for change in changes:
+            own = change.rows
+            assert all(key in own or key not in rows for key in change.dropped), "dropped and set"
+        return every
 
     def encode(self) -> bytes:
         """See the module."""

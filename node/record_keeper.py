@@ -24,11 +24,12 @@ import structlog
 from msgspec.structs import replace
 
 from node.key_locks import KeyLocks
+from node.ledger import Ledger
 from node.operations import Operations
+from node.prompt_puts import PromptPuts
 from node.record_change import RecordChange
 from node.record_reader import RecordReader
 from node.record_row import pack_row
-from node.state_journal import Ledger
 from node.table import Table
 from node.value_check import Offload, ValueCheck, in_place
 from node.values import Values
@@ -45,9 +46,7 @@ from ring.record import (
     RecordState,
     Root,
     dead,
-    generation_of,
     is_live,
-    merge,
     without_value,
 )
 from ring.seams import Clock
@@ -77,6 +76,14 @@ class RecordKeeper(RecordReader):
         self._check = ValueCheck(offload)
         self._locks = KeyLocks()
         self._operations = Operations()
+        self._prompt_puts = PromptPuts(
+            table=table,
+            values=values,
+            ledger=ledger,
+            clock=clock,
+            locks=self._locks,
+            operations=self._operations,
+        )
 
     # --- writes -----------------------------------------------------------------------------------
 
@@ -92,12 +99,13 @@ class RecordKeeper(RecordReader):
 
     def begin_put_root(
         self, key: RecordKey, kind: RecordKind, size_bytes: int, generation: int, value: Buffer
-    ) -> asyncio.Task[PutAnswer] | None:
+    ) -> asyncio.Future[PutAnswer] | None:
         """See LocalRecordStore."""
         _check_generation(key, generation, least=1)
         if not self._check.require_now(key, kind, size_bytes, value):
             return None
-        return self._operations.begin(
+        begun = self._prompt_puts.begin(key, kind, size_bytes, generation, value)
+        return begun or self._operations.begin(
             lambda: self._put_root(key, kind, size_bytes, generation, value)
         )
 
@@ -141,13 +149,15 @@ class RecordKeeper(RecordReader):
     async def verify(self, key: RecordKey) -> CopyVerdict:
         return await self._operations.finish(lambda: self._verify(key))
 
-    async def close(self) -> None:
+    async def close(self) -> bool:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._operations.close()
                 await self._ledger.close()
         except TimeoutError:
             log.warning("the store was closed while its disk did not answer")
+            return False
+        return True
 
     async def _second_look(self, key: RecordKey) -> tuple[RecordState, Buffer | None]:
         return await self._operations.finish(lambda: self._look_again(key))
@@ -199,7 +209,8 @@ class RecordKeeper(RecordReader):
     ) -> None:
         async with self._locks.hold((key.raw,)):
             before = self._table.state(key.raw)
-            after = _merged(before, state, claimed=bool(claimants), brought=value is not None)
+            brought = value is not None
+            after = admission.absorb(before, state, claimed=bool(claimants), brought=brought)
             wrote = False
             if value is not None and after.held:
                 wrote = not await self._keep(key, state.kind, value, before)
@@ -370,19 +381,6 @@ class RecordKeeper(RecordReader):
 def _check_generation(key: RecordKey, generation: int, *, least: int) -> None:
     if not least <= generation <= GENERATION_MAX:
         raise BadRequest(f"{key.digest}: generation {generation} is out of bounds")
-
-
-def _merged(
-    own: RecordState, theirs: RecordState, *, claimed: bool, brought: bool
-) -> RecordState:
-    """The state after a peer's was heard; `brought`: its value came along and is right."""
-    after = merge(own, replace(theirs, held=brought, claimed=claimed, verified_at_s=0))
-    describing = theirs if brought else own
-    if after.held:
-        after = replace(after, kind=describing.kind, size_bytes=describing.size_bytes)
-    if not _is_dead(after.root):
-        return after
-    return admission.bury(after, generation_of(after.root))
 
 
 def _is_dead(root: Root) -> bool:

@@ -16,11 +16,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, Protocol
+from functools import partial
+from typing import Final
 
 import structlog
+from msgspec import Struct
 
+from node.ledger import Ended, committed, tell
 from node.record_change import RecordChange
 from node.record_table import RecordTable
 from node.state_files import RESERVE_BYTES, Journal, StateDirectory
@@ -35,38 +37,14 @@ RENEW_RETRY_S: Final = 1.0
 log = structlog.get_logger()
 
 
-class Ledger(Protocol):
-    """Where a store's changes become durable."""
-
-    async def commit(self, change: RecordChange, *, essential: bool = False) -> None:
-        """Make the change durable and apply it; DiskFull or StorageFault: it may have happened."""
-
-    async def close(self) -> None:
-        """Finish what was begun; idempotent."""
-
-
-class ApplyOnly:
-    """The Ledger of a store that lives no longer than its process."""
-
-    def __init__(self, table: RecordTable) -> None:
-        self._table = table
-
-    async def commit(self, change: RecordChange, *, essential: bool = False) -> None:
-        self._table.apply(change)
-
-    async def close(self) -> None:
-        return
-
-
-@dataclass(frozen=True, slots=True)
-class _Commit:
+class _Commit(Struct, frozen=True):
     change: RecordChange
     essential: bool
-    done: asyncio.Future[None]
+    ended: Ended
 
 
 class StateJournal:
-    """The Ledger over a directory of snapshots and journals."""
+    """node.ledger.Ledger over a directory of snapshots and journals."""
 
     def __init__(
         self,
@@ -119,13 +97,16 @@ class StateJournal:
         await self._directory.keep_reserve()
 
     async def commit(self, change: RecordChange, *, essential: bool = False) -> None:
+        await committed(partial(self.submit, change, essential=essential))
+
+    def submit(self, change: RecordChange, ended: Ended, *, essential: bool = False) -> None:
+        commit = _Commit(change, essential, ended)
         if self._closed:
-            raise StorageFault("the store was closed")
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pending.append(_Commit(change, essential, done))
+            tell((commit,), StorageFault("the store was closed"))
+            return
+        self._pending.append(commit)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
-        await done
 
     async def close(self) -> None:
         self._closed = True
@@ -145,7 +126,7 @@ class StateJournal:
                 commits, self._pending = self._pending, []
                 await self._commit_all(commits)
         except (Exception, asyncio.CancelledError):
-            _fail([*commits, *self._pending], StorageFault("the journal stopped"))
+            tell([*commits, *self._pending], StorageFault("the journal stopped"))
             self._pending = []
             raise
         finally:
@@ -156,7 +137,7 @@ class StateJournal:
             journal = await self._sound_journal()
             await self._append_what_fits(journal, commits)
         except HoldfastError as error:
-            _fail(commits, error)
+            tell(commits, error)
         else:
             await self._compact_if_due(journal)
 
@@ -165,25 +146,21 @@ class StateJournal:
             await self._append(journal, commits, RESERVE_BYTES)
         except DiskFull as error:
             essential = [commit for commit in commits if commit.essential]
-            _fail([commit for commit in commits if not commit.essential], error)
+            tell([commit for commit in commits if not commit.essential], error)
             if essential:
                 await self._append(journal, essential, 0)
 
     async def _append(
         self, journal: Journal, commits: Sequence[_Commit], reserve_bytes: int
     ) -> None:
-        change = RecordChange()
-        for commit in commits:
-            change.add(commit.change)
+        change = RecordChange.all_of([commit.change for commit in commits])
         try:
             await journal.append(change.encode(), reserve_bytes=reserve_bytes)
         except StorageFault as error:
             log.warning("the journal failed and is not trusted any more", error=error.detail)
             raise
         self._table.apply(change)
-        for commit in commits:
-            if not commit.done.done():
-                commit.done.set_result(None)
+        tell(commits, None)
 
     # --- renewing and compacting ------------------------------------------------------------------
 
@@ -265,10 +242,3 @@ class StateJournal:
 
     def _set_compaction_point(self) -> None:
         self._compact_at_bytes = max(self._compact_bytes_min, self._snapshot_bytes // 2)
-
-
-def _fail(commits: Sequence[_Commit], error: HoldfastError) -> None:
-    """Tell those who still wait; each gets an exception of its own."""
-    for commit in commits:
-        if not commit.done.done():
-            commit.done.set_exception(type(error)(error.detail, **error.facts))

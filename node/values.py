@@ -28,6 +28,12 @@ class Values(Protocol):
         fails, it may be forgotten.
         """
 
+    def write_now(self, key: RecordKey, kind: RecordKind, value: Buffer) -> bool:
+        """As `write` when that needs no waiting, else false and nothing was done.
+
+        What was written like that is forgotten by itself if the commit of the row fails.
+        """
+
     async def remove(self, key: RecordKey, kind: RecordKind) -> None:
         """Forget it; absent is fine."""
 
@@ -60,6 +66,10 @@ class MemoryValues:
 
     async def write(self, key: RecordKey, kind: RecordKind, value: Buffer) -> None:
         self.values[key, kind] = bytes(value)
+
+    def write_now(self, key: RecordKey, kind: RecordKind, value: Buffer) -> bool:
+        self.values[key, kind] = bytes(value)
+        return True  # and commits in memory do not fail
 
     async def remove(self, key: RecordKey, kind: RecordKind) -> None:
         self.values.pop((key, kind), None)

@@ -26,6 +26,7 @@ from ring.record import (
     generation_of,
     is_live,
     live,
+    merge,
 )
 
 
@@ -71,6 +72,19 @@ def put_chunk(state: RecordState, *, size_bytes: int, claimed: bool, now_s: int)
         claimed=state.claimed or claimed,
         verified_at_s=now_s,
     )
+
+
+def absorb(
+    own: RecordState, theirs: RecordState, *, claimed: bool, brought: bool
+) -> RecordState:
+    """The state after a peer's was heard; `brought`: its value came along and is right."""
+    after = merge(own, replace(theirs, held=brought, claimed=claimed, verified_at_s=0))
+    describing = theirs if brought else own
+    if after.held:
+        after = replace(after, kind=describing.kind, size_bytes=describing.size_bytes)
+    if after.root == NO_ROOT or is_live(after.root):
+        return after
+    return bury(after, generation_of(after.root))
 
 
 def bury(state: RecordState, generation: int) -> RecordState:

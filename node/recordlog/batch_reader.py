@@ -1,15 +1,18 @@
 """Reading the batches of a log segment one after the other.
 
-A batch counts if its checksum is right for the place where it stands and it follows the batch
-before.  What does not ends the log there, unless a batch follows that was written later: the log is
-synced before it grows, so that is damage and no torn write.
+Rules:
+1.  A batch counts if its checksum is right for the place where it stands and it follows the batch
+    before.  What does not ends the log there, unless a batch follows that was written later: the
+    log is synced before it grows, so that is damage and no torn write.
+2.  If its values do not check, it is torn when it is the last: it ends the log.  When another
+    follows, or the segment is known to have gone on, values of it rotted: it counts.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from node.recordlog.batch import HEADER_BYTES, MAGIC, StoredBatch, body_bytes_at, opened
+from node.recordlog.batch import HEADER_BYTES, MAGIC, StoredBatch, opened, used_bytes_at
 from node.recordlog.segment_head import LogEnd
 from ring.limits import MIB
 from ring.seams import BLOCK_BYTES, File
@@ -18,22 +21,32 @@ _WINDOW_BYTES: Final = MIB
 
 
 class BatchReader:
-    """Reads on from `end`, which moves behind each batch that it gives."""
+    """Reads on from `end`, which moves behind each batch that it gives.
 
-    def __init__(self, store_id: bytes, file: File, size_bytes: int, end: LogEnd) -> None:
+    known_bytes: up to where the segment is known, from elsewhere, to be part of the log.
+    """
+
+    def __init__(
+        self,
+        store_id: bytes,
+        file: File,
+        size_bytes: int,
+        end: LogEnd,
+        *,
+        known_bytes: int = 0,
+    ) -> None:
         self.end = end
         self._store_id = store_id
         self._file = file
         self._size_bytes = size_bytes
+        self._known_bytes = known_bytes
         self._window = b""
         self._window_at = 0
 
     async def next(self) -> StoredBatch | None:
         """The batch that follows, None where none does; raises StorageFault."""
-        batch = await self._batch_at(self.end.offset)
-        if batch is None or batch.end.sequence != self.end.sequence + 1:
-            return None
-        if batch.previous != self.end.checksum:
+        batch = await self._sound_at(self.end.offset)
+        if batch is None or not batch.follows(self.end):
             return None
         self.end = batch.end
         return batch
@@ -45,7 +58,7 @@ class BatchReader:
             at = window.find(MAGIC)
             while at >= 0:
                 if at % BLOCK_BYTES == 0:
-                    batch = await self._batch_at(offset + at)
+                    batch = await self._sound_at(offset + at)
                     if batch is not None:
                         self.end = batch.end
                         return batch
@@ -65,13 +78,21 @@ class BatchReader:
         self.end = end
         return False
 
+    async def _sound_at(self, offset: int) -> StoredBatch | None:
+        """The batch at `offset` unless it is torn."""
+        batch = await self._batch_at(offset)
+        if batch is None or batch.is_whole or batch.end.offset <= self._known_bytes:
+            return batch
+        after = await self._batch_at(batch.end.offset)
+        return batch if after is not None and after.follows(batch.end) else None
+
     async def _batch_at(self, offset: int) -> StoredBatch | None:
         if offset + HEADER_BYTES > self._size_bytes:
             return None
-        length = body_bytes_at(await self._peek(offset, HEADER_BYTES))
-        if length is None or offset + HEADER_BYTES + length > self._size_bytes:
+        used_bytes = used_bytes_at(await self._peek(offset, HEADER_BYTES))
+        if used_bytes is None or offset + used_bytes > self._size_bytes:
             return None
-        data = await self._peek(offset, HEADER_BYTES + length)
+        data = await self._peek(offset, used_bytes)
         return opened(self._store_id, self.end.segment, offset, data)
 
     async def _peek(self, offset: int, size_bytes: int) -> bytes:

@@ -4,8 +4,9 @@ Rules:
 1.  Replay begins at the place that the table's checkpoint covers and goes through the segments in
     the order of their numbers.  A segment ends where its successor says, else where a cut says,
     else where a batch does not check.
-2.  A torn last batch is cut off.  Damage before that is not repaired here: Corrupt, in words.  A
-    store that forgot a tombstone or a floor must not go on as if it knew.
+2.  A torn last batch is cut off.  Damaged rows before that are not repaired here: Corrupt, in
+    words.  A store that forgot a tombstone or a floor must not go on as if it knew.  Damaged
+    values are left to whoever reads them.
 3.  A covered place that the log does not have means that the table belongs to another log.
 """
 
@@ -86,10 +87,15 @@ class LogReplay:
             if covered is not None and number == covered.segment:
                 start = covered.offset
             async with self._files.reading(number) as file:
+                end = ends.get(number)
                 reader = BatchReader(
-                    self._files.store_id, file, await file.size_bytes(), self.end
+                    self._files.store_id,
+                    file,
+                    await file.size_bytes(),
+                    self.end,
+                    known_bytes=end or 0,
                 )
-                async for batch in self._segment(reader, start, ends.get(number)):
+                async for batch in self._segment(reader, start, end):
                     yield batch
 
     async def _segment(

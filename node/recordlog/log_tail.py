@@ -18,7 +18,7 @@ import structlog
 from msgspec import Struct
 
 from node.index.location import Position
-from node.recordlog.batch import StoredBatch, batch_bytes, seal
+from node.recordlog.batch import Body, StoredBatch, seal
 from node.recordlog.segment_files import PreparedLog, SegmentFiles, write_zeros
 from node.recordlog.segment_head import CUTS_MAX, LogEnd, SegmentKind
 from ring.errors import DiskFull, HoldfastError, StorageFault
@@ -85,19 +85,19 @@ class LogTail:
         """Append nothing to the segment that was read back: where it ends is not certain."""
         self._over = self._failed = True
 
-    async def rewrite(self, before: LogEnd, body: bytes) -> None:
+    async def rewrite(self, before: LogEnd, body: Body) -> None:
         """Write the last batch over itself: what was read may be in the system's cache alone."""
         assert self._file is not None
         blocks, batch = seal(self._files.store_id, before, body)
         assert batch.end == self.end
         await self._file.write_durably(before.offset, blocks)
 
-    async def append(self, body: bytes, *, essential: bool) -> StoredBatch:
+    async def append(self, body: Body, *, essential: bool) -> StoredBatch:
         """Add a batch durably.  Raises DiskFull or StorageFault, and then it is no part of the log.
 
         A cancelled call closes the segment.
         """
-        await self._make_room(batch_bytes(len(body)), essential=essential)
+        await self._make_room(body.batch_bytes, essential=essential)
         assert self._file is not None
         blocks, batch = seal(self._files.store_id, self.end, body)
         self._failed = True

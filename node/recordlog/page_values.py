@@ -64,16 +64,18 @@ class PageValues:
         return None if file is None else file.read_now(at.offset, at.size_bytes)
 
     async def write(self, key: RecordKey, kind: RecordKind, value: Buffer) -> None:
-        if len(value) <= PAYLOAD_SMALL_BYTES_MAX:
-            self._ledger.staged[key.raw] = value
-        else:
+        if not self.write_now(key, kind, value):
             self._ledger.staged[key.raw] = await self._bulk.write(key.raw, kind, value)
+
+    def write_now(self, key: RecordKey, kind: RecordKind, value: Buffer) -> bool:
+        if len(value) > PAYLOAD_SMALL_BYTES_MAX:
+            return False
+        self._ledger.staged[key.raw] = value
+        return True
 
     async def write_again(self, key: RecordKey, kind: RecordKind, value: Buffer) -> None:
         """`write` of a value that is here and has to move, also on a full disk."""
-        if len(value) <= PAYLOAD_SMALL_BYTES_MAX:
-            self._ledger.staged[key.raw] = value
-        else:
+        if not self.write_now(key, kind, value):
             at = await self._bulk.write(key.raw, kind, value, rescue=True)
             self._ledger.staged[key.raw] = at
 

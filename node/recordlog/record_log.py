@@ -12,31 +12,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 import structlog
+from msgspec import Struct
 
 from node.index.located_table import LocatedTable
 from node.index.location import Location
+from node.ledger import Ended, committed, tell
 from node.record_change import RecordChange
 from node.recordlog.batch import Batch, StoredBatch
 from node.recordlog.log_tail import LogTail
 from ring.digest import Buffer
 from ring.errors import DiskFull, HoldfastError, StorageFault
 
+_ROW_BYTES_ABOUT: Final = 128  # of a row, drop or claim in a batch, with its place
+
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Commit:
-    batch: Batch
+class _Commit(Struct, frozen=True):
+    change: RecordChange
+    values: Mapping[bytes, Buffer]
+    places: Mapping[bytes, Location | None]
     size_bytes: int
     essential: bool
-    done: asyncio.Future[None]
+    ended: Ended
 
 
 class RecordLog:
-    """node.state_journal.Ledger over the end of a log.
+    """node.ledger.Ledger over the end of a log.
 
     staged: values by RecordKey.raw that the next commit of the key takes along: small ones as
     bytes, large ones as the place where they are durable already.
@@ -65,26 +71,38 @@ class RecordLog:
         essential: bool = False,
     ) -> None:
         """`commit` that also says where values lie, those of `staged` apart."""
-        batch = Batch(change, places={**places})
-        size_bytes = 128 * (len(change.rows) + len(change.dropped) + len(change.claims))
+        await committed(partial(self._submit, change, {**places}, essential=essential))
+
+    def submit(self, change: RecordChange, ended: Ended, *, essential: bool = False) -> None:
+        """See Ledger."""
+        self._submit(change, {}, ended, essential=essential)
+
+    def _submit(
+        self,
+        change: RecordChange,
+        places: dict[bytes, Location | None],
+        ended: Ended,
+        *,
+        essential: bool,
+    ) -> None:
+        values: dict[bytes, Buffer] = {}
+        size_bytes = _ROW_BYTES_ABOUT * (
+            len(change.rows) + len(change.dropped) + len(change.claims)
+        )
         for key in change.rows:
             staged = self.staged.get(key)
             if isinstance(staged, Location):
-                batch.places[key] = staged
+                places[key] = staged
             elif staged is not None:
-                batch.values[key] = staged
+                values[key] = staged
                 size_bytes += len(staged)
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        try:
-            if self._closed:
-                raise StorageFault("the store was closed")
-            self._pending.append(_Commit(batch, size_bytes, essential, done))
-            if self._worker is None:
-                self._worker = asyncio.create_task(self._work())
-            await done
-        finally:
-            for key in change.rows:
-                self.staged.pop(key, None)
+        commit = _Commit(change, values, places, size_bytes, essential, ended)
+        if self._closed:
+            self._end((commit,), StorageFault("the store was closed"))
+            return
+        self._pending.append(commit)
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
 
     @property
     def is_settled(self) -> bool:
@@ -106,7 +124,7 @@ class RecordLog:
                 commits = self._take()
                 await self._commit_all(commits)
         except (Exception, asyncio.CancelledError):
-            _fail([*commits, *self._pending], StorageFault("the log stopped"))
+            self._end([*commits, *self._pending], StorageFault("the log stopped"))
             self._pending = []
             raise
         finally:
@@ -133,23 +151,22 @@ class RecordLog:
             except DiskFull as error:
                 if not ordinary or not essential:
                     raise
-                _fail(ordinary, error)
+                self._end(ordinary, error)
                 await self._append(essential, essential=True)
         except HoldfastError as error:
-            _fail(commits, error)
+            self._end(commits, error)
 
     async def _append(self, commits: Sequence[_Commit], *, essential: bool) -> None:
-        batch = Batch()
+        batch = Batch(RecordChange.all_of([commit.change for commit in commits]))
         for commit in commits:
-            batch.add(commit.batch)
+            batch.values.update(commit.values)
+            batch.places.update(commit.places)
         stored = await self.tail.append(batch.encode(), essential=essential)
         self._unapplied = stored
-        change, places = stored.contents() if batch.values else (batch.change, batch.places)
-        self._table.apply(change, places, stored.end.position)
+        places = batch.places_in(stored)
+        self._table.apply(batch.change, places, stored.end.position)
         self._applied(stored)
-        for commit in commits:
-            if not commit.done.done():
-                commit.done.set_result(None)
+        self._end(commits, None)
 
     def _apply_late(self) -> None:
         """Apply a batch that is durable but could not be applied; raises what `apply` raises."""
@@ -162,9 +179,8 @@ class RecordLog:
         self._unapplied = None
         self.bytes_applied += stored.end.offset - stored.start
 
-
-def _fail(commits: Sequence[_Commit], error: HoldfastError) -> None:
-    """Tell those who still wait; each gets an exception of its own."""
-    for commit in commits:
-        if not commit.done.done():
-            commit.done.set_exception(type(error)(error.detail, **error.facts))
+    def _end(self, commits: Sequence[_Commit], error: HoldfastError | None) -> None:
+        for commit in commits:
+            for key in commit.change.rows:
+                self.staged.pop(key, None)
+        tell(commits, error)

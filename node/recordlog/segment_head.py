@@ -30,7 +30,7 @@ from ring.errors import Corrupt
 from ring.seams import BLOCK_BYTES
 
 MAGIC: Final = b"HFsg"
-VERSION: Final = 1
+VERSION: Final = 2
 STORE_ID_BYTES: Final = 16
 CHECKSUM_BYTES: Final = 16
 CUTS_MAX: Final = 200

@@ -19,8 +19,8 @@ CLUSTER_MUTANTS: Final = (
     Mutant(
         "no sync of the directory before the ack",
         "node/file_values.py",
-        "        await self._sync(directory)\n\n    async def remove(",
-        "\n    async def remove(",
+        "        await self._sync(directory)\n\n    def write_now(",
+        "\n    def write_now(",
         CRASHES,
     ),
     Mutant(

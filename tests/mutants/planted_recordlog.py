@@ -42,9 +42,8 @@ RECORD_LOG_MUTANTS: Final = (
         "node/recordlog/record_log.py",
         "        stored = await self.tail.append(batch.encode(), essential=essential)\n"
         "        self._unapplied = stored\n"
-        "        change, places = stored.contents() if batch.values else (batch"
-        ".change, batch.places)\n"
-        "        self._table.apply(change, places, stored.end.position)\n",
+        "        places = batch.places_in(stored)\n"
+        "        self._table.apply(batch.change, places, stored.end.position)\n",
         "        from node.recordlog.batch import seal\n"
         "        _, stored = seal(self.tail._files.store_id, self.tail.end, batch.encode())\n"
         "        self._table.apply(*stored.contents(), stored.end.position)\n"
@@ -84,10 +83,26 @@ RECORD_LOG_MUTANTS: Final = (
     Mutant(
         "log: a batch of another turn is accepted",
         "node/recordlog/batch_reader.py",
-        "        if batch.previous != self.end.checksum:\n"
-        "            return None\n",
-        "",
+        "        if batch is None or not batch.follows(self.end):\n",
+        "        if batch is None or batch.end.sequence != self.end.sequence + 1:\n",
         ("tests/node/recordlog/test_formats.py",),
+    ),
+    Mutant(
+        "log: a torn last batch counts",
+        "node/recordlog/batch_reader.py",
+        "        if batch is None or batch.is_whole or batch.end.offset <= self._known_bytes:\n",
+        "        if batch is not None:\n",
+        ("tests/node/recordlog/test_formats.py", "tests/node/recordlog/test_crash_states.py"),
+    ),
+    Mutant(
+        "log: a rotten value ends the log",
+        "node/recordlog/batch_reader.py",
+        "        return batch if after is not None and after.follows(batch.end) else None\n",
+        "        return None\n",
+        (
+            "tests/node/recordlog/test_formats.py",
+            "tests/node/recordlog/test_log_recovery.py",
+        ),
     ),
     Mutant(
         "log: a log segment is removed before the checkpoint",

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from node.index.location import Location, Position
 from node.record_change import RecordChange
-from node.recordlog.batch import Batch, StoredBatch, batch_bytes, opened, seal
+from node.recordlog.batch import HEADER_BYTES, Batch, Body, StoredBatch, opened, seal
 from node.recordlog.batch_reader import BatchReader
 from node.recordlog.extent import Extent, extent_at, extent_bytes, padding_bytes
 from node.recordlog.segment_head import CUTS_MAX, LogEnd, SegmentHead, SegmentKind
@@ -26,12 +26,12 @@ FIRST = LogEnd(segment=3, offset=BLOCK_BYTES)
 RAW = [key.raw for key in KEYS]
 
 
-def batch_of(number: int, size_bytes: int = 100) -> bytes:
+def batch_of(number: int, size_bytes: int = 100) -> Body:
     batch = Batch(RecordChange(rows={RAW[number]: number}), {RAW[number]: b"v" * size_bytes})
     return batch.encode()
 
 
-def written(*bodies: bytes, end: LogEnd = FIRST, store: bytes = STORE) -> tuple[bytes, LogEnd]:
+def written(*bodies: Body, end: LogEnd = FIRST, store: bytes = STORE) -> tuple[bytes, LogEnd]:
     """The blocks of batches in a row."""
     blocks = b""
     for body in bodies:
@@ -40,14 +40,16 @@ def written(*bodies: bytes, end: LogEnd = FIRST, store: bytes = STORE) -> tuple[
     return blocks, end
 
 
-def read(content: bytes, start: LogEnd = FIRST) -> tuple[list[StoredBatch], bool]:
+def read(
+    content: bytes, start: LogEnd = FIRST, *, known_bytes: int = 0
+) -> tuple[list[StoredBatch], bool]:
     """What a reader finds in a segment of this content, and whether more follows its end."""
 
     async def main() -> tuple[list[StoredBatch], bool]:
         disk = SimDisk(Random(0), latency_s=0)
         file = await disk.open("segment", create=True)
         await file.write(0, content)
-        reader = BatchReader(STORE, file, len(content), start)
+        reader = BatchReader(STORE, file, len(content), start, known_bytes=known_bytes)
         found = []
         while (batch := await reader.next()) is not None:
             found.append(batch)
@@ -87,7 +89,7 @@ def test_the_bytes_of_a_head_a_batch_and_an_extent() -> None:
     """Vectors for docs/STORAGE.md."""
     head = SegmentHead(STORE, SegmentKind.LOG, 3, LogEnd(2, 8192, 5, b"\xaa" * 16)).encode()
     assert head[:72].hex() == (
-        "4846736701000100"
+        "4846736702000100"
         "000102030405060708090a0b0c0d0e0f"
         "0300000000000000"
         "02000000000000000020000000000000"
@@ -96,11 +98,13 @@ def test_the_bytes_of_a_head_a_batch_and_an_extent() -> None:
     key = bytes((0, 1)) + b"k" * 32
     batch = Batch(RecordChange(rows={key: 5}), {key: b"abc"})
     data, stored = seal(STORE, LogEnd(3, 4096, 5, b"\xaa" * 16), batch.encode())
-    body_bytes = 8 + 24 + 34 + 16 + 32 + 34 + 3
-    begins = "48466c62" + f"{body_bytes:02x}000000" + "0600000000000000"
-    assert data[:32].hex() == begins + "aa" * 16
-    assert data[48:56].hex() == f"{24 + 34 + 16:02x}000000" + "01000000"
-    assert data[48 + body_bytes - 3 : 48 + body_bytes + 1] == b"abc\0"
+    rows_bytes = 8 + 24 + 34 + 16 + 32 + 34
+    begins = "48466c62" + f"{rows_bytes:02x}000000" + "0300000000000000" + "0600000000000000"
+    assert data[:40].hex() == begins + "aa" * 16
+    assert data[40:56].hex() == "6437b3ac38465133ffb63b75273a8db5"  # BLAKE3 of abc
+    assert data[56:72] == stored.end.checksum
+    assert data[72:80].hex() == f"{24 + 34 + 16:02x}000000" + "01000000"
+    assert data[72 + rows_bytes : 72 + rows_bytes + 4] == b"abc\0"
     assert stored.end.position == Position(3, 8192)
     extent = Extent(key, 1, Location(4, 8192, 70_000))
     assert extent.head(STORE)[:18].hex() == "48466c7822010000" + "7011010000000000" + "0001"
@@ -119,14 +123,17 @@ def test_a_batch_says_where_its_values_lie(
 ) -> None:
     change = RecordChange(dropped=[RAW[0]], floors={3: 9}, claims=[(RAW[1], b"who")])
     apart = {key: at for key, at in places.items() if key not in values}
-    data, stored = seal(STORE, FIRST, Batch(change, {**values}, apart).encode())
+    batch = Batch(change, {**values}, apart)
+    data, stored = seal(STORE, FIRST, batch.encode())
 
-    again = opened(STORE, FIRST.segment, FIRST.offset, data[: 48 + len(stored.body)])
+    used_bytes = HEADER_BYTES + len(stored.body.rows) + len(stored.body.values)
+    again = opened(STORE, FIRST.segment, FIRST.offset, data[:used_bytes])
 
     assert again == stored
     change_read, located = stored.contents()
     assert change_read == change
-    assert len(data) == batch_bytes(len(stored.body))
+    assert located == batch.places_in(stored), "what is applied is what a start will read"
+    assert len(data) == stored.body.batch_bytes
     content = segment(data)
     for key, value in values.items():
         at = located.pop(key)
@@ -147,18 +154,52 @@ def test_batches_are_read_in_a_row_and_end_where_one_does_not_check() -> None:
         at = lost * BLOCK_BYTES
         torn = blocks[:at] + bytes(BLOCK_BYTES) + blocks[at + BLOCK_BYTES :]
         found, followed = read(segment(torn))
-        whole = [0, 1, 1, 1, 2][lost]
-        assert len(found) == whole, lost
-        assert followed == (whole < 2), "a batch that was written later is damage before it"
+        # The third and the fourth block hold nothing but the value of the second batch.
+        count = [0, 1, 3, 3, 2][lost]
+        assert len(found) == count, lost
+        assert all(batch.is_whole for batch in found) == (lost not in {2, 3})
+        assert followed == (count < 2), "a batch that was written later is damage before it"
 
 
-def test_every_flipped_bit_is_seen() -> None:
-    blocks, _ = written(batch_of(0))
-    used = 48 + len(batch_of(0))
-    for bit in range(0, 8 * used, 7):
-        damaged = bytearray(segment(blocks))
-        damaged[BLOCK_BYTES + bit // 8] ^= 1 << bit % 8
-        assert read(bytes(damaged)) == ([], False), bit
+def flipped(content: bytes, bit: int) -> bytes:
+    damaged = bytearray(content)
+    damaged[bit // 8] ^= 1 << bit % 8
+    return bytes(damaged)
+
+
+def test_every_flipped_bit_of_a_last_batch_is_seen() -> None:
+    body = batch_of(0)
+    content = segment(written(body)[0])
+    for bit in range(0, 8 * (HEADER_BYTES + len(body.rows) + len(body.values)), 7):
+        assert read(flipped(content, 8 * BLOCK_BYTES + bit)) == ([], False), bit
+
+
+def test_a_flipped_bit_in_a_value_costs_nothing_else_once_the_log_went_on() -> None:
+    bodies = [batch_of(0), batch_of(1)]
+    blocks, end = written(*bodies)
+    value_at = BLOCK_BYTES + HEADER_BYTES + len(bodies[0].rows)
+    for at in (value_at, value_at + 99):
+        found, followed = read(flipped(segment(blocks), 8 * at))
+        assert [batch.body.rows for batch in found] == [body.rows for body in bodies]
+        assert [batch.is_whole for batch in found] == [False, True]
+        assert found[-1].end == end
+        assert not followed
+
+
+def test_a_flipped_bit_in_the_rows_is_damage_once_the_log_went_on() -> None:
+    blocks, _ = written(batch_of(0), batch_of(1))
+    for at in (0, 30, 60, HEADER_BYTES, HEADER_BYTES + len(batch_of(0).rows) - 1):
+        assert read(flipped(segment(blocks), 8 * (BLOCK_BYTES + at))) == ([], True), at
+
+
+def test_a_last_batch_with_rotten_values_counts_where_the_segment_is_known_to_go_on() -> None:
+    body = batch_of(0)
+    blocks, end = written(body)
+    content = flipped(segment(blocks), 8 * (BLOCK_BYTES + HEADER_BYTES + len(body.rows)))
+    assert read(content) == ([], False)
+    found, _ = read(content, known_bytes=end.offset)
+    assert [(batch.end, batch.is_whole) for batch in found] == [(end, False)]
+    assert read(content, known_bytes=end.offset - 1) == ([], False)
 
 
 @pytest.mark.parametrize(

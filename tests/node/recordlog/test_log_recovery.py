@@ -11,7 +11,8 @@ from node.recordlog.log_tail import RETRY_S
 from node.recordlog.segment_head import SegmentKind
 from ring.digest import Digest
 from ring.errors import Corrupt, StorageFault
-from ring.record import RecordKey, RecordState
+from ring.messages import CopyVerdict
+from ring.record import RecordKey, RecordState, dead, live
 from tests.fakes.damageable_page_store import DamageablePageStore
 from tests.fakes.faulty_disk import FaultyDisk, Trouble
 from tests.node.recordlog.load import DATA, VALUE_OF, everything, open_store
@@ -71,7 +72,7 @@ def test_a_damaged_log_is_refused_unless_the_index_has_what_it_said() -> None:
         assert at is not None
         path = store.files.path(at.segment)
         await store.close()  # brings everything into the index
-        disk.flip(path, 8 * at.offset)
+        disk.flip(path, 8 * (at.offset - 1))  # the rows end where the value begins
         store = await open_store(disk, 1)
         await put(store, 5)
         await store.close()
@@ -81,6 +82,34 @@ def test_a_damaged_log_is_refused_unless_the_index_has_what_it_said() -> None:
         await store.close()
         with pytest.raises(Corrupt, match="damaged"):
             await open_store(disk, 3, broken="for this test")
+
+    run(main())
+
+
+def test_a_rotten_value_in_the_log_costs_only_itself_at_a_start() -> None:
+    async def main() -> None:
+        disk = SimDisk(Random(0), latency_s=0.0001)
+        store = await open_store(disk, 0)
+        for number in range(4):
+            await put(store, number)
+        await store.bury(SMALL[0], 1)
+        at = store.table.location(SMALL[1].raw)
+        assert at is not None
+        path = store.files.path(at.segment)
+        await store.close()
+        disk.flip(path, 8 * at.offset)
+        for process, broken in ((1, None), (2, "so that all of the log is replayed")):
+            store = await open_store(disk, process, broken=broken)
+            assert (await store.get(SMALL[0])) == (RecordState(root=dead(1)), None)
+            for number in (2, 3):
+                assert (await store.get(SMALL[number]))[1] == VALUE_OF[SMALL[number]]
+            assert (await store.stat([SMALL[1]]))[0].root == live(1)
+            await store.close()
+        store = await open_store(disk, 3)
+        assert await store.verify(SMALL[1]) is CopyVerdict.QUARANTINED
+        state, value = await store.get(SMALL[1])
+        assert (state.root, state.held, value) == (live(1), False, None)
+        await store.close()
 
     run(main())
 
