@@ -90,5 +90,14 @@ class LocalRecordStore(RecordStore, Protocol):
     async def bytes_free(self) -> int:
         """Room for more values, in bytes."""
 
-    async def close(self) -> None:
-        """Finish what has begun, then let go of everything; idempotent."""
+    async def until_damaged(self) -> str:
+        """Wait until an index is found to be wrong that opening the store anew makes well; how.
+
+        From then on what the store does not find may be there all the same.
+        """
+
+    async def close(self) -> bool:
+        """Finish what has begun, then let go of everything; idempotent.
+
+        False when something did not end in time: this process must not open the store again.
+        """

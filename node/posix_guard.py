@@ -5,8 +5,11 @@ Python cannot catch, and would end the next one at the same place.  So every acc
 file of its own, which is mapped too: setting a mark costs a tenth of a microsecond, and the kernel
 keeps it when the process dies.  A death elsewhere leaves no mark and ends the count.
 
-Form: four bytes.  In access by the event loop, in access by a thread (1 or 0); how many openings in
-a row ended in each of them.
+Here too is remembered that the content of the file was found to be wrong: that takes no room on
+the disk, and outlives the process.  A power cut may forget it; then it is found again.
+
+Form: five bytes.  In access by the event loop, in access by a thread (1 or 0); how many openings in
+a row ended in each of them; whether the file was condemned (1 or 0).
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ LOOP: Final = 0
 THREAD: Final = 1
 
 _DEATHS: Final = 2  # where the counts begin
-_BYTES: Final = 4
+_CONDEMNED: Final = 4
+_BYTES: Final = 5
 _DEATHS_MAX: Final = 255
 
 
@@ -48,13 +52,22 @@ class Guard:
         """Something long was done in the thread to its end: earlier deaths there were chance."""
         self.marks[_DEATHS + THREAD] = 0
 
-    def forgive(self) -> None:
-        """Begin to count anew."""
+    @property
+    def condemned(self) -> bool:
+        """Whether the file was found to be wrong, by this process or by one before it."""
+        return bool(self.marks[_CONDEMNED])
+
+    def condemn(self) -> None:
+        """The file is wrong; until `replaced`.  No I/O."""
+        self.marks[_CONDEMNED] = 1
+
+    def replaced(self) -> None:
+        """Another file is there now: begin anew."""
         self.marks[:] = bytes(_BYTES)
 
     def close(self) -> None:
         """The opening ends as it should."""
-        self.forgive()
+        self.marks[:_CONDEMNED] = bytes(_CONDEMNED)
         self.marks.close()
 
     def _begin(self) -> None:

@@ -123,6 +123,11 @@ class RecordReader:
         """See LocalRecordStore."""
         return await self._values.bytes_free()
 
+    async def until_damaged(self) -> str:
+        """See LocalRecordStore; a table in memory never is."""
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await never
+
     async def _second_look(self, key: RecordKey) -> tuple[RecordState, Buffer | None]:
         """The answer of `get` for a record that is not what its row says."""
         raise NotImplementedError

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from node.handler import Asker, Begun, Response
@@ -25,11 +25,12 @@ from node.marker import NO_PARTITIONS, NodeFiles
 from node.membership import Membership
 from node.node_layouts import NodeLayouts
 from node.rejoin import Rejoin
+from node.store_holder import StoreHolder, StoreOpener
 from ring import control, listing, messages
 from ring.admission import PutAnswer
 from ring.codec import Sender
 from ring.digest import Buffer, Digest
-from ring.errors import BadRequest, HoldfastError, NotAdmitted, Unsupported
+from ring.errors import BadRequest, HoldfastError, NotAdmitted, StorageFault, Unsupported
 from ring.layout import Layout
 from ring.life import NodeId
 from ring.messages import Reply, Request
@@ -37,7 +38,6 @@ from ring.recipe import recipe_bytes
 from ring.record import RecordKey, RecordKind, RecordState
 from ring.seams import Disk, Randomness, Transport
 
-StoreOpener = Callable[[], Awaitable[LocalRecordStore]]
 _CONTROL: Final = (
     control.Introduce,
     control.FetchLayouts,
@@ -50,8 +50,9 @@ class NodeService:
     """One node.  `await start()`, then serve requests while `run()` runs, then `stop()`.
 
     disk: the data directory.  open_store: opens the record store on it; called once the directory
-    is admitted.  transport: reaches the peers.  accept_blank: an empty directory of a node that
-    peers remember may be filled again without an operator.
+    is admitted, and again when the store has to be mended.  transport: reaches the peers.
+    accept_blank: an empty directory of a node that peers remember may be filled again without an
+    operator.
     """
 
     def __init__(
@@ -77,8 +78,7 @@ class NodeService:
             randomness=randomness,
             accept_blank=accept_blank,
         )
-        self._open_store = open_store
-        self._store: LocalRecordStore | None = None
+        self._holder = StoreHolder(open_store)
         self.counters: Counter[str] = Counter()
 
     async def start(self) -> None:
@@ -86,23 +86,31 @@ class NodeService:
         await self.membership.load()
         marker = self.membership.marker
         if marker is not None:
-            self._store = await self._open_store()
+            await self._holder.open()
+            assert self._store is not None
             if marker.voting != NO_PARTITIONS and not self._store.had_state:
                 await self.membership.forgot()
 
     async def run(self) -> None:
-        """Everything in the background: become admitted, introduce, rejoin; until cancelled."""
+        """Everything in the background: become admitted, introduce, rejoin; until cancelled.
+
+        Raises Corrupt or StorageFault when the store cannot be mended by this process.
+        """
         await self.membership.wait_until_admitted(self._admitted)
-        assert self._store is not None
-        rejoin = Rejoin(self.membership, self._store, self._transport)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.membership.heartbeat())
-            group.create_task(rejoin.run())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.membership.heartbeat())
+                group.create_task(self._holder.run(self._rejoin))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
 
     async def stop(self) -> None:
         """Close the store; `run` must be over."""
-        if self._store is not None:
-            await self._store.close()
+        await self._holder.close()
+
+    @property
+    def _store(self) -> LocalRecordStore | None:
+        return self._holder.store
 
     def sender(self) -> Sender:
         """See RequestHandler."""
@@ -150,8 +158,10 @@ class NodeService:
         if isinstance(request, _CONTROL):
             return await self._handle_control(request)
         self._check(asker)
-        assert self._store is not None
-        response = await self._handle_records(self._store, request, payload, asker)
+        store = self._store
+        assert store is not None
+        with self._holder.using(store):
+            response = await self._handle_records(store, request, payload, asker)
         try:
             self._check(asker)
         except HoldfastError:
@@ -194,6 +204,8 @@ class NodeService:
         return Response(control.LayoutsReply(self.layouts.live.layouts))
 
     def _check(self, asker: Asker) -> None:
+        if self._holder.trouble:
+            raise StorageFault(f"{self.membership.node}: {self._holder.reason}")
         if self._store is None or not self.membership.admitted:
             raise NotAdmitted(f"{self.membership.node}: {self.membership.reason}")
         self.layouts.check(asker)
@@ -288,10 +300,16 @@ class NodeService:
             usage = self._store.usage()
             records, bytes_stored = usage.records, usage.bytes_stored
             quarantined = usage.quarantined_total
-        counters = {**self.counters, "quarantined_total": quarantined}
+        holder = self._holder
+        counters = {
+            **self.counters,
+            "quarantined_total": quarantined,
+            "index_damaged_total": holder.damaged_total,
+            "index_mended_total": holder.mended_total,
+        }
         return control.StatusReply(
-            state=self.membership.state,
-            reason=self.membership.reason,
+            state=holder.trouble or self.membership.state,
+            reason=holder.reason or self.membership.reason,
             records=records,
             bytes_stored=bytes_stored,
             bytes_free=await self._disk.free_bytes(),
@@ -300,8 +318,10 @@ class NodeService:
 
     async def _admitted(self) -> None:
         await self.layouts.store(self._files)
-        if self._store is None:
-            self._store = await self._open_store()
+        await self._holder.open()
+
+    async def _rejoin(self, store: LocalRecordStore) -> None:
+        await Rejoin(self.membership, store, self._transport).run()
 
 
 def _value_bytes(state: RecordState) -> int:

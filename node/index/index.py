@@ -47,8 +47,17 @@ class Index(IndexReader, Protocol):
     async def read(self, work: Callable[[IndexReader], T]) -> T:
         """Do `work` off the event loop over one state of the index."""
 
-    async def close(self) -> None:
-        """Finish what was begun; idempotent.  Afterwards everything is StorageFault."""
+    def condemn(self) -> None:
+        """What is in here is wrong: the next `open` of its home discards it.
+
+        That holds whatever becomes of this process, a power cut apart.  Does no I/O, never fails.
+        """
+
+    async def close(self) -> bool:
+        """Finish what was begun; idempotent.  Afterwards everything is StorageFault.
+
+        False when it could not be finished in time: then this process must not open it again.
+        """
 
 
 class OpenedIndex(Struct, frozen=True):

@@ -12,8 +12,9 @@ Rules:
     the rows writes most leaves once.
 5.  After a crash in the midst of a checkpoint the index has some keys as they were at its end.
     What the log says of them up to there is passed over, and no checkpoint is made before that.
-6.  A row or sum that is not what was stored raises Corrupt and is remembered as `damage`: then the
-    index must be discarded and the table made anew from the log.
+6.  A row or sum that is not what was stored raises Corrupt and is remembered as `damage`: the index
+    is condemned, no checkpoint goes into it any more, and the owner makes the table anew from the
+    log, which says all that a table says.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from node.index.located_row import location_of, row_of, with_location, with_row
 from node.index.location import Location, Position
 from node.index.merge import ENTRIES_MAX, read_summary, transactions
 from node.index.overlay import MISSING, Missing, Overlay
-from node.index.sealed_value import unseal
 from node.index.summary import Ahead, Summary
 from node.index.verification import Check, check_summary, partitions_check
+from node.index.watched_reader import WatchedReader
 from node.record_change import RecordChange
 from node.record_row import bytes_held, kind_of, unpack_row
 from ring.digest import Digest
@@ -76,6 +77,7 @@ class IndexedTable:
 
     def __init__(self, index: Index, summary: Summary, entries_max: int = ENTRIES_MAX) -> None:
         self.damage: str | None = None
+        self._damaged = asyncio.Event()
         self._index = index
         self._entries_max = entries_max
         self._totals = summary.totals
@@ -86,7 +88,8 @@ class IndexedTable:
         self._fresh = Overlay()
         self._frozen: Overlay | None = None
         self._layers = [self._fresh]  # newest first
-        self.order = LayeredOrder(self._layers, index)
+        self._reader = WatchedReader(index, self._found)
+        self.order = LayeredOrder(self._layers, self._reader)
         self._turn = asyncio.Lock()
 
     # --- reading ----------------------------------------------------------------------------------
@@ -167,12 +170,7 @@ class IndexedTable:
             known = layer.has_claim(key, claimant.key)
             if known is not None:
                 return known
-        full_key = claim_key(key, claimant.key)
-        value = self._index.get(full_key)
-        if value is None:
-            return False
-        self._unseal(full_key, value)
-        return True
+        return self._reader.payload(claim_key(key, claimant.key)) is not None
 
     def claimants(
         self, key: bytes, after: Digest | None, limit: int
@@ -242,6 +240,8 @@ class IndexedTable:
     async def checkpoint(self) -> Position | None:
         """See LocatedTable."""
         async with self._turn:
+            if self.damage is not None:
+                raise Corrupt(self.damage)
             if self.replay_to is not None:
                 return self._covered
             if self._frozen is not None:
@@ -264,11 +264,21 @@ class IndexedTable:
             wrong = await self._look(check)
             if wrong is not None:
                 return wrong
+        return await self.verify_summary()
+
+    async def verify_summary(self) -> str | None:
+        """Whether the partitions together are what the summary says; what is wrong, or None."""
         return await self._look(check_summary)
 
-    async def close(self) -> None:
-        """Let go of the index; idempotent.  What is pending stays in the log."""
-        await self._index.close()
+    async def until_damaged(self) -> str:
+        """Wait until the index is found to be damaged; how."""
+        await self._damaged.wait()
+        assert self.damage is not None
+        return self.damage
+
+    async def close(self) -> bool:
+        """Let go of the index; idempotent, false as there.  What is pending stays in the log."""
+        return await self._index.close()
 
     # --- layers -----------------------------------------------------------------------------------
 
@@ -277,14 +287,12 @@ class IndexedTable:
             known = layer.rows.get(key, MISSING)
             if not isinstance(known, Missing):
                 return known
-        full_key = row_key(key)
-        value = self._index.get(full_key)
-        return None if value is None else self._unseal(full_key, value)
+        return self._reader.payload(row_key(key))
 
     def _claims_stored(self, chunk: bytes, after: bytes | None, limit: int) -> Iterator[bytes]:
         start, end = claim_key(chunk, after or b""), claims_end(chunk)
-        for full_key, value in self._index.after(start, limit, below=end):
-            self._unseal(full_key, value)
+        for full_key, value in self._reader.after(start, limit, below=end):
+            self._reader.unseal(full_key, value)
             yield full_key[1 + len(chunk) :]
 
     def _catch_up(self, ahead: Ahead) -> None:
@@ -328,17 +336,12 @@ class IndexedTable:
             self._found(wrong)
         return wrong
 
-    def _unseal(self, key: bytes, value: bytes) -> bytes:
-        try:
-            return unseal(key, value)
-        except Corrupt as error:
-            self._found(error.detail)
-            raise
-
     def _found(self, wrong: str) -> None:
         if self.damage is None:
             log.error("the index is damaged and must be made anew", reason=wrong)
             self.damage = wrong
+            self._index.condemn()
+            self._damaged.set()
 
 
 async def open_table(home: IndexHome, *, entries_max: int = ENTRIES_MAX) -> OpenedTable:

@@ -15,7 +15,8 @@ Rules:
 5.  LMDB has no checksums of its own.  A key that is not found is looked for once more, from both
     sides; values are sealed by those who store them.
 6.  Every access is marked in the guard (node/posix_guard.py): the second process in a row that died
-    inside gives the index up.
+    inside gives the index up, as does one that finds it condemned.
+7.  What is discarded is kept beside the new one, where the disk has room for both.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ _DATA: Final = "data.mdb"  # the names are LMDB's
 _LOCK: Final = "lock.mdb"
 _GUARD: Final = "guard"
 _DISCARDED: Final = "discarded.mdb"
+_ROOM_FACTOR: Final = 2  # pages that a checkpoint replaces are free only after it
 _DAMAGED: Final = (
     lmdb.CorruptedError,
     lmdb.CursorFullError,
@@ -88,19 +90,25 @@ class LmdbHome:
         return OpenedIndex(index, discarded)
 
     async def discard(self) -> None:
-        data = f"{self._directory}/{_DATA}"
-        if await self._disk.info(data) is not None:
-            await self._disk.rename(data, f"{self._directory}/{_DISCARDED}")
+        data, kept = f"{self._directory}/{_DATA}", f"{self._directory}/{_DISCARDED}"
+        found = await self._disk.info(data)
+        if found is not None:
+            await self._disk.rename(data, kept)
+            if await self._disk.free_bytes() < _ROOM_FACTOR * found.size_bytes:
+                await self._disk.unlink(kept)
         await self._disk.unlink(f"{self._directory}/{_LOCK}")
         await self._disk.sync_directory(self._directory)
 
     async def _open_with(self, threads: Threads) -> tuple[LmdbIndex, str | None]:
         guard = await threads.run(partial(Guard, os.path.join(self._path, _GUARD)))
         discarded: str | None = None
-        if guard.deaths > DEATHS_MAX:
+        if guard.condemned:
+            discarded = "it was found to be damaged while it was in use"
+        elif guard.deaths > DEATHS_MAX:
             discarded = f"{guard.deaths} processes in a row died while they looked into the index"
+        if discarded is not None:
             await self.discard()
-            guard.forgive()
+            guard.replaced()
         try:
             environment = await self._map(threads, guard)
         except Corrupt as error:
@@ -149,6 +157,7 @@ class LmdbIndex:
         self._grows = False
         self._failed = False
         self._closed = False
+        self._ended = False
 
     def get(self, key: bytes) -> bytes | None:
         self._require_open()
@@ -185,13 +194,18 @@ class LmdbIndex:
     async def read(self, work: Callable[[IndexReader], T]) -> T:
         return await self._run(partial(self._look, work))
 
-    async def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        if await self._threads.close():
-            self._environment.close()
-            self._guard.close()
+    def condemn(self) -> None:
+        if not self._closed:
+            self._guard.condemn()
+
+    async def close(self) -> bool:
+        if not self._closed:
+            self._closed = True
+            self._ended = await self._threads.close()
+            if self._ended:
+                self._environment.close()
+                self._guard.close()
+        return self._ended
 
     # --- in the event loop ------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import structlog
 from msgspec import Struct
 
 from node.index.index import IndexHome
+from node.index.index_patrol import IndexPatrol, PatrolSettings
 from node.index.indexed_table import IndexedTable, open_table
 from node.record_keeper import RecordKeeper
 from node.recordlog.batch import StoredBatch
@@ -23,7 +24,7 @@ from node.recordlog.segment_files import SegmentFiles
 from node.recordlog.segment_head import STORE_ID_BYTES, LogEnd, SegmentKind
 from node.recordlog.upkeep import Upkeep, UpkeepSettings
 from node.value_check import Offload, ValueCheck, in_place
-from ring.errors import HoldfastError
+from ring.errors import Corrupt, HoldfastError
 from ring.limits import MIB
 from ring.seams import Clock, Disk, Randomness
 
@@ -38,12 +39,14 @@ class PageSettings(Struct, frozen=True):
     log: LogSizes = LogSizes()
     bulk: BulkSizes = BulkSizes()
     upkeep: UpkeepSettings = UpkeepSettings()
+    patrol: PatrolSettings = PatrolSettings()
 
 
 class PageRecordStore(RecordKeeper):
     """node.local_store.LocalRecordStore over a disk and an index; made by `open`.
 
-    upkeep: what goes on in the background; public so that tests and tools can do a round of it.
+    upkeep, patrol: what goes on in the background; public so that tests and tools can do a round
+    of it.
     """
 
     @classmethod
@@ -57,20 +60,16 @@ class PageRecordStore(RecordKeeper):
         offload: Offload = in_place,
         settings: PageSettings | None = None,
     ) -> Self:
-        """Read the log back from where the index ends.
+        """Read the log back from where the index ends, all of it when that turns out damaged.
 
         Raises Corrupt when the log is damaged other than by a torn last write (the node has to be
         replaced), StorageFault or DiskFull when the disk does not let it go on.
         """
         settings = settings or PageSettings()
-        files = SegmentFiles(disk)
-        await files.look()
-        opening = _Opening(files, home, randomness, settings)
-        try:
-            await opening.read_back()
-        except (Exception, asyncio.CancelledError):
-            await opening.give_up()
-            raise
+        opening = await _open(disk, home, randomness, settings)
+        if opening is None:
+            opening = await _open(disk, home, randomness, settings, is_last=True)
+            assert opening is not None
         return cls(opening, clock=clock, randomness=randomness, offload=offload)
 
     def __init__(
@@ -115,20 +114,52 @@ class PageRecordStore(RecordKeeper):
         self._files = files
         self._bulk = bulk
         self._indexed = table
-        self._upkeep_task: asyncio.Task[None] | None = asyncio.create_task(self.upkeep.run())
+        self.patrol = IndexPatrol(table, clock, settings.patrol)
+        self._tasks = [
+            asyncio.create_task(self.upkeep.run()),
+            asyncio.create_task(self.patrol.run()),
+        ]
+        self._ended = True
 
-    async def close(self) -> None:
-        task, self._upkeep_task = self._upkeep_task, None
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await super().close()
+    async def until_damaged(self) -> str:
+        return await self._indexed.until_damaged()
+
+    async def close(self) -> bool:
+        tasks, self._tasks = self._tasks, []
+        if not tasks:
+            return self._ended
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        ended = await super().close()
         with suppress(HoldfastError):  # then the next start replays more
             await self._indexed.checkpoint()
-        await self._indexed.close()
+        self._ended = await self._indexed.close() and ended
         await self._bulk.close()
         await self._files.close()
+        return self._ended
+
+
+async def _open(
+    disk: Disk,
+    home: IndexHome,
+    randomness: Randomness,
+    settings: PageSettings,
+    *,
+    is_last: bool = False,
+) -> _Opening | None:
+    """A store that is read back; None when its index was damaged, and is none any more."""
+    files = SegmentFiles(disk)
+    await files.look()
+    opening = _Opening(files, home, randomness, settings)
+    try:
+        await opening.read_back()
+    except (Exception, asyncio.CancelledError) as error:
+        await opening.give_up()
+        if is_last or opening.damage is None or not isinstance(error, Corrupt):
+            raise
+        return None
+    return opening
 
 
 class _Opening:
@@ -149,6 +180,11 @@ class _Opening:
         self._home = home
         self._randomness = randomness
         self._replayed_bytes = 0
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the index, as far as that was noticed."""
+        return None if self.table is None else self.table.damage
 
     async def read_back(self) -> None:
         """Open everything; raises what `PageRecordStore.open` does."""

@@ -27,9 +27,10 @@ _MAGIC = b"index\n"
 class FileIndex:
     """node.index.index.Index; see the module."""
 
-    def __init__(self, disk: Disk, directory: str, content: dict[bytes, bytes]) -> None:
+    def __init__(self, disk: Disk, home: FileIndexHome, content: dict[bytes, bytes]) -> None:
         self._disk = disk
-        self._directory = directory
+        self._home = home
+        self._directory = home.directory
         self._state = _State(content)
         self._attempts = 0
         self._turn = asyncio.Lock()
@@ -55,8 +56,12 @@ class FileIndex:
     async def read(self, work: Callable[[IndexReader], T]) -> T:
         return work(self._open_state())
 
-    async def close(self) -> None:
+    def condemn(self) -> None:
+        self._home.broken = "it was found to be damaged while it was in use"
+
+    async def close(self) -> bool:
         self._closed = True
+        return True
 
     def _open_state(self) -> _State:
         if self._closed:
@@ -67,35 +72,38 @@ class FileIndex:
 class FileIndexHome:
     """node.index.index.IndexHome; see the module.
 
-    broken: why the next `open` discards what is there.
+    broken: why the next `open` discards what is there.  A power cut forgets it, as it may.
+    index: what was opened last, for tests that change it behind the table's back.
     """
 
     def __init__(self, disk: Disk, directory: str = "index", *, broken: str | None = None) -> None:
         self.broken = broken
+        self.index: FileIndex
         self._disk = disk
-        self._directory = directory
+        self.directory = directory
 
     async def open(self) -> OpenedIndex:
-        await self._disk.make_directories(self._directory)
-        for name in await self._disk.list_directory(self._directory):
+        await self._disk.make_directories(self.directory)
+        for name in await self._disk.list_directory(self.directory):
             if name.endswith(".new"):
-                await self._disk.unlink(f"{self._directory}/{name}")
-        discarded, self.broken = self.broken, None
+                await self._disk.unlink(f"{self.directory}/{name}")
+        discarded = self.broken
         content: dict[bytes, bytes] | None = {}
         with suppress(FileNotFoundError):
-            content = _decode(await self._disk.read(_path(self._directory)))
+            content = _decode(await self._disk.read(_path(self.directory)))
         if content is None:
             discarded = "the file of the index is damaged"
         if discarded is not None:
             await self.discard()
-            content = {}
-        return OpenedIndex(FileIndex(self._disk, self._directory, content or {}), discarded)
+            content, self.broken = {}, None
+        self.index = FileIndex(self._disk, self, content or {})
+        return OpenedIndex(self.index, discarded)
 
     async def discard(self) -> None:
-        path = _path(self._directory)
+        path = _path(self.directory)
         if await self._disk.info(path) is not None:
             await self._disk.rename(path, f"{path}.discarded")
-            await self._disk.sync_directory(self._directory)
+            await self._disk.sync_directory(self.directory)
 
 
 class _State:

@@ -30,7 +30,7 @@ INDEX_MUTANTS: Final = (
         "            known = layer.rows.get(key, MISSING)\n",
         "        stored = self._index.get(row_key(key))\n"
         "        if stored is not None:\n"
-        "            return self._unseal(row_key(key), stored)\n"
+        "            return self._reader.unseal(row_key(key), stored)\n"
         "        for layer in self._layers:\n"
         "            known = layer.rows.get(key, MISSING)\n",
         TABLE,
@@ -240,8 +240,8 @@ INDEX_MUTANTS: Final = (
     Mutant(
         "index: an index that killed twice is opened again",
         "node/index/lmdb_index.py",
-        "        if guard.deaths > DEATHS_MAX:",
-        "        if guard.deaths > 100:",
+        "        elif guard.deaths > DEATHS_MAX:",
+        "        elif guard.deaths > 100:",
         LMDB,
     ),
     Mutant(

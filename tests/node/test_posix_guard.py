@@ -57,13 +57,35 @@ def test_what_the_thread_survived_was_chance(tmp_path: Path) -> None:
     assert guard.deaths == 1
 
 
-def test_forgiving_begins_anew(tmp_path: Path) -> None:
+def test_another_file_begins_anew(tmp_path: Path) -> None:
     died(tmp_path, LOOP)
     guard = Guard(str(tmp_path / "guard"))
-    guard.forgive()
+    guard.condemn()
+    guard.replaced()
+    assert not guard.condemned
     guard.marks[LOOP] = 1
 
     assert Guard(str(tmp_path / "guard")).deaths == 1
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_a_file_that_is_wrong_stays_so_whatever_becomes_of_the_process(
+    tmp_path: Path, *, ends_well: bool
+) -> None:
+    guard = Guard(str(tmp_path / "guard"))
+    assert not guard.condemned
+    guard.condemn()
+    if ends_well:
+        guard.close()
+
+    assert Guard(str(tmp_path / "guard")).condemned
+
+
+def test_a_guard_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    (tmp_path / "guard").write_bytes(bytes((0, 1, 0, 1)))
+    guard = Guard(str(tmp_path / "guard"))
+
+    assert (guard.deaths, guard.condemned) == (2, False)
 
 
 def test_a_guard_needs_its_directory(tmp_path: Path) -> None:

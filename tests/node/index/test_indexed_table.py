@@ -92,8 +92,11 @@ class _StoppingIndex:
     async def read(self, work: Callable[[IndexReader], T]) -> T:
         return await self._index.read(work)
 
-    async def close(self) -> None:
-        await self._index.close()
+    def condemn(self) -> None:
+        self._index.condemn()
+
+    async def close(self) -> bool:
+        return await self._index.close()
 
 
 class _StoppingHome:
