@@ -18,16 +18,18 @@ from ring.errors import HoldfastError, StorageFault
 T = TypeVar("T")
 
 OPERATIONS_MAX: Final = 256  # each holds one value of at most CHUNK_BYTES
+TRACKED_MAX: Final = 2048  # each holds one small value
 
 log = structlog.get_logger()
 
 
 class Operations:
-    """Owns the tasks of operations under way: at most `limit`, others wait for their turn."""
+    """Owns operations under way: at most `limit` tasks, others wait for their turn."""
 
     def __init__(self, limit: int = OPERATIONS_MAX) -> None:
         self._turns = Allowance(limit)
-        self._under_way: dict[asyncio.Future[Any], None] = {}
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._tracked: dict[asyncio.Future[Any], None] = {}
         self._closed = False
 
     def begin(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T] | None:
@@ -38,19 +40,20 @@ class Operations:
         return self._begun(operation) if self._turns.take_now(1) else None
 
     @property
-    def has_turn(self) -> bool:
-        """Whether an operation may begin at once."""
-        return not self._closed and not self._turns.full
+    def may_track(self) -> bool:
+        """Whether there is room for one more operation without a task."""
+        return not self._closed and len(self._tracked) < TRACKED_MAX
 
     def track(self) -> asyncio.Future[Any]:
         """A future for an operation that needs no task: it goes on until that is done.
 
-        Only while `has_turn`.
+        Only while `may_track`, and for small values.  It takes no turn: a node that lags behind
+        the others has many of them under way, and must not be slower for that.
         """
-        taken = self._turns.take_now(1)
-        assert taken, "no turn is free"
+        assert self.may_track
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._keep(future)
+        self._tracked[future] = None
+        future.add_done_callback(self._tracked.pop)
         return future
 
     async def finish(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -69,8 +72,8 @@ class Operations:
     async def close(self) -> None:
         """Begin nothing any more, and wait for what was begun."""
         self._closed = True
-        while self._under_way:
-            await asyncio.gather(*self._under_way, return_exceptions=True)
+        while under_way := [*self._tasks, *self._tracked]:
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _turn(self) -> None:
         """Wait for a turn, after all who asked before."""
@@ -95,22 +98,16 @@ class Operations:
             raise
 
     def _begun(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
-        self._require_open()
-        task = asyncio.create_task(operation())
-        self._keep(task)
-        return task
-
-    def _require_open(self) -> None:
         if self._closed:
             self._turns.give_back(1)
             raise StorageFault("the store was closed")
+        task = asyncio.create_task(operation())
+        self._tasks[task] = None
+        task.add_done_callback(self._ended)
+        return task
 
-    def _keep(self, future: asyncio.Future[Any]) -> None:
-        self._under_way[future] = None
-        future.add_done_callback(self._ended)
-
-    def _ended(self, future: asyncio.Future[Any]) -> None:
-        del self._under_way[future]
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        del self._tasks[task]
         self._turns.give_back(1)
 
 

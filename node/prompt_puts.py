@@ -52,7 +52,7 @@ class PromptPuts:
         floor = self._table.floor(key.digest.partition)
         if before.held or admission.refuses_put(before, floor, generation):
             return None
-        if not self._operations.has_turn or not self._locks.take_now(raw):
+        if not self._operations.may_track or not self._locks.take_now(raw):
             return None
         if not self._values.write_now(key, kind, value):
             self._locks.release(raw)
