@@ -14,8 +14,9 @@ From the inside out:
     record_log                      group commit; the Ledger of the store
     bulk_writer                     extents
     page_values                     the Values of the store
-    segment_scan, compaction        freeing segments that are mostly dead
-    upkeep                          when to do what in the background
+    segment_scan                    what segments say by themselves
+    key_mover, compaction           freeing segments that are mostly dead
+    victim_choice, upkeep           which ones, and when to do what in the background
     page_store                      the store
     inspection                      rebuild and check of a store that nobody has open
 
@@ -34,5 +35,6 @@ Invariants, that tests hold:
 6.  Nothing in a segment is written over, except zeros ahead of the log's end and the last batch at
     a start, by itself: what was read back may not be on the medium.
 7.  A log segment goes when every key that it speaks of was written anew and a checkpoint covers
-    the place where it ended; a bulk segment when no location is in it and none is about to be.
+    the place where it ended; a bulk segment when no location is in it and none is about to be.  A
+    damaged log segment goes when every key that may hang on it was (node/recordlog/compaction.py).
 """

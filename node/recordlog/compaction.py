@@ -1,8 +1,8 @@
 """Freeing segments that are mostly dead, by writing anew what still counts.
 
 Rules:
-1.  One slice of keys at a time, with their keys locked; whoever reads meanwhile finds the old place
-    or the new one.
+1.  A few keys at a time, with their keys locked (node/recordlog/key_mover.py); whoever reads
+    meanwhile finds the old place or the new one.
 2.  What is written anew is checked first.  A bad copy goes into quarantine and its row loses it;
     one that cannot be read stays where it is, and its segment too.
 3.  Of every key that a log segment speaks of, all that is known is written anew as one change that
@@ -10,16 +10,29 @@ Rules:
     were dropped, for as long as an older segment may speak of them.
 4.  A log segment is removed after a checkpoint covers its end, a bulk segment when no location is
     in it and no value waits there for its commit.  Removals are durable before the next one.
-5.  A segment that is damaged is never removed.
+5.  Of a damaged log segment D nobody knows any more what it spoke of.  Of whatever it may have been
+    it is enough to write anew, as in rule 3:
+    a.  the floors of all partitions;
+    b.  every key that a segment older than D speaks of;
+    c.  every key of the table, but for those whose value lies in another log segment and that
+        nobody claims.
+
+Why rule 5 is enough.  Take a key that was not written anew; the log must say the same of it with
+and without D.  By b no older segment speaks of it.  If the table does not have it, then either no
+segment but D speaks of it, or a later one has the last word, which is that it was dropped.  If the
+table has it, then by c its value lies in a later segment, in the batch that has its row; what
+counts of row and place is in there or behind.  And that there are no claims is said by a drop in a
+later segment or true of the log without D from the beginning: D's own claims go with it.  Changes
+that clients make meanwhile are at the end of the log, behind D, and act on what is the same.
+
+For b the older segments must be sound, so of several damaged ones the oldest goes first.  None of
+this looks at what of D can still be read.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from functools import partial
-from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -27,29 +40,18 @@ from node.index.located_table import LocatedTable
 from node.index.location import Location
 from node.key_locks import KeyLocks
 from node.record_change import RecordChange
-from node.record_row import pack_row
+from node.recordlog.key_mover import ROW_BYTES_ABOUT, Finish, KeyMover
 from node.recordlog.page_values import PageValues
 from node.recordlog.record_log import RecordLog
 from node.recordlog.segment_files import SegmentFiles
 from node.recordlog.segment_head import SegmentKind
 from node.recordlog.segment_scan import SpokenOf, extents, spoken_of
 from node.value_check import ValueCheck
-from ring.digest import Digest
-from ring.record import RecordKey, RecordState, without_value
+from ring.errors import Corrupt
 
-SLICE_KEYS: Final = 32
-SLICE_KEYS_SCANNED: Final = 256
-ROW_BYTES_ABOUT: Final = 160  # of a row in the log, with its place
-_CLAIMANTS: Final = 1000
+_PAUSE_S_MIN: Final = 0.002  # the event loop's timers know nothing shorter
 
 log = structlog.get_logger()
-
-
-class Finish(Protocol):
-    """node.operations.Operations.finish."""
-
-    async def __call__(self, operation: Callable[[], Coroutine[Any, Any, int]]) -> int:
-        """What the operation returns; once begun it goes on if the caller is cancelled."""
 
 
 class Throttle:
@@ -57,10 +59,14 @@ class Throttle:
 
     def __init__(self, bytes_per_s: float) -> None:
         self._bytes_per_s = bytes_per_s
+        self._owed_s = 0.0
 
     async def spend(self, size_bytes: int) -> None:
-        """Wait for as long as this many bytes may take."""
-        await asyncio.sleep(size_bytes / self._bytes_per_s)
+        """Wait for as long as this many bytes may take; others have a turn in any case."""
+        self._owed_s += size_bytes / self._bytes_per_s
+        pause_s = self._owed_s if self._owed_s >= _PAUSE_S_MIN else 0
+        self._owed_s -= pause_s
+        await asyncio.sleep(pause_s)
 
 
 class Compaction:
@@ -82,48 +88,56 @@ class Compaction:
         self._files = files
         self._table = table
         self._log = ledger
-        self._values = values
-        self._check = check
-        self._locks = locks
-        self._finish = finish
         self._throttle = throttle
+        self._mover = KeyMover(
+            files=files,
+            table=table,
+            ledger=ledger,
+            values=values,
+            check=check,
+            locks=locks,
+            finish=finish,
+            spend=throttle.spend,
+        )
 
     async def look_at_log(self, number: int) -> SpokenOf:
-        """What a log segment speaks of; raises Corrupt or StorageFault."""
-        spoken = await spoken_of(self._files, number, await self._end_of(number))
-        await self._throttle.spend(spoken.end)
-        return spoken
+        """What a log segment speaks of, or how it is damaged; raises StorageFault."""
+        end = await self._end_of(number)
+        return await spoken_of(self._files, number, end, self._throttle.spend)
 
-    def cost_bytes(self, number: int, spoken: SpokenOf) -> int:
-        """About how much the log grows by freeing a log segment."""
-        known = sum(self._table.state(key).exists for key in spoken.keys)
-        return self._table.live_bytes.get(number, 0) + ROW_BYTES_ABOUT * known
+    async def cost_bytes(self, number: int, spoken: SpokenOf) -> int:
+        """About how much the log grows by freeing a log segment; of a damaged one, at most."""
+        live_bytes = self._table.live_bytes.get(number, 0)
+        if spoken.damage is not None:
+            return live_bytes + 2 * ROW_BYTES_ABOUT * self._table.records
+        return live_bytes + ROW_BYTES_ABOUT * await self._mover.count_known(spoken.keys)
 
     async def free_log(self, number: int, spoken: SpokenOf) -> bool:
-        """Free a log segment; whether that worked.  Raises DiskFull, StorageFault or Corrupt."""
-        is_oldest = number == min(self._files.numbers(SegmentKind.LOG))
+        """Free a log segment, older ones that are damaged before one that is; whether that worked.
+
+        Raises DiskFull, StorageFault or Corrupt.
+        """
+        if spoken.damage is not None:
+            log.warning("a damaged log segment is being freed", reason=spoken.damage)
+            while number in self._files.kinds:
+                if not await self._free_damaged(await self._first_damaged(number)):
+                    return False
+            return True
         floors = {part: self._table.floor(part) for part in spoken.partitions}
-        if floors:
-            await self._log.commit(RecordChange(floors=floors), essential=True)
-        for keys in _slices(spoken.keys):
-            spent = await self._finish(partial(self._move, keys, number, is_oldest=is_oldest))
-            await self._throttle.spend(spent)
-        covered = self._table.covered
-        if covered is None or covered.segment <= number:
-            covered = await self._table.checkpoint()
-        if covered is None or covered.segment <= number:
-            return False
-        return await self._remove(number)
+        await self._write_floors(floors)
+        is_oldest = number == min(self._files.numbers(SegmentKind.LOG))
+        await self._mover.move(spoken.keys, number, forget=not is_oldest)
+        return await self._remove_covered(number)
 
     async def free_bulk(self, number: int) -> bool:
         """Free a bulk segment; whether that worked.  Raises DiskFull, StorageFault or Corrupt."""
         if number in self._table.live_bytes:
             async for extent in extents(self._files, number):
                 if self._table.location(extent.key) == extent.location:
-                    await self._move_large((extent.key,), number)
+                    await self._mover.move((extent.key,), number, forget=False)
         if number in self._table.live_bytes:
             log.warning("heads of extents are damaged", segment=number)
-            await self._move_unheaded(number)
+            await self._mover.move_where(lambda _, at: _is_in(at, number), number)
         return await self._remove(number)
 
     def is_waited_for(self, number: int) -> bool:
@@ -131,7 +145,49 @@ class Compaction:
         staged = self._log.staged.values()
         return any(isinstance(at, Location) and at.segment == number for at in staged)
 
+    # --- damage -----------------------------------------------------------------------------------
+
+    async def _first_damaged(self, number: int) -> int:
+        """The oldest log segment that is damaged, `number` if none before it is."""
+        for older in self._older_than(number):
+            if (await self.look_at_log(older)).damage is not None:
+                return older
+        return number
+
+    async def _free_damaged(self, number: int) -> bool:
+        """Rule 5.  What may not be readable comes first, so that a fault there costs little."""
+        await self._mover.move_where(lambda _, at: _is_in(at, number), number)
+        await self._write_floors(self._table.floors())
+        for older in self._older_than(number):
+            spoken = await self.look_at_log(older)
+            if spoken.damage is not None:
+                raise Corrupt(spoken.damage)
+            await self._mover.move(spoken.keys, number, forget=True)
+        await self._mover.move_where(lambda key, at: self._may_hang_on(number, key, at), number)
+        return await self._remove_covered(number)
+
+    def _may_hang_on(self, number: int, key: bytes, at: Location | None) -> bool:
+        """Rule 5 c."""
+        if at is None or at.segment == number or self._mover.has_claims(key):
+            return True
+        return self._files.kinds.get(at.segment) is not SegmentKind.LOG
+
+    def _older_than(self, number: int) -> list[int]:
+        return [older for older in self._files.numbers(SegmentKind.LOG) if older < number]
+
     # --- steps ------------------------------------------------------------------------------------
+
+    async def _write_floors(self, floors: dict[int, int]) -> None:
+        if floors:
+            await self._log.commit(RecordChange(floors=floors), essential=True)
+
+    async def _remove_covered(self, number: int) -> bool:
+        covered = self._table.covered
+        if covered is None or covered.segment <= number:
+            covered = await self._table.checkpoint()
+        if covered is None or covered.segment <= number:
+            return False
+        return await self._remove(number)
 
     async def _remove(self, number: int) -> bool:
         live = number in self._table.live_bytes
@@ -142,67 +198,6 @@ class Compaction:
         log.debug("a segment was freed", segment=number)
         return True
 
-    async def _move_large(self, keys: Sequence[bytes], number: int) -> None:
-        spent = await self._finish(partial(self._move, keys, number, is_oldest=False))
-        await self._throttle.spend(spent)
-
-    async def _move_unheaded(self, number: int) -> None:
-        """Go through the whole table for what lies in a segment and does not say so there."""
-        after: bytes | None = None
-        while keys := self._table.order.after(after, SLICE_KEYS_SCANNED):
-            for key in keys:
-                at = self._table.location(key)
-                if at is not None and at.segment == number:
-                    await self._move_large((key,), number)
-            after = keys[-1]
-            await asyncio.sleep(0)
-
-    async def _move(self, keys: Sequence[bytes], number: int, *, is_oldest: bool) -> int:
-        """Write anew all that is known of keys, their values if those are in the segment."""
-        change = RecordChange()
-        places: dict[bytes, Location | None] = {}
-        moved_bytes = 0
-        async with self._locks.hold(keys):
-            try:
-                for key in keys:
-                    state = self._table.state(key)
-                    if state.exists or not is_oldest:
-                        change.dropped.append(key)
-                    if not state.exists:
-                        continue
-                    at = self._table.location(key)
-                    if at is not None and at.segment == number:
-                        state = await self._restage(RecordKey.from_raw(key), state, at)
-                        moved_bytes += at.size_bytes
-                    else:
-                        places[key] = at
-                    change.rows[key] = pack_row(state)
-                    change.claims += self._claims(key)
-                await self._log.commit_places(change, places, essential=True)
-            finally:
-                for key in keys:
-                    self._log.staged.pop(key, None)
-        return moved_bytes + ROW_BYTES_ABOUT * (len(keys) + len(change.claims))
-
-    async def _restage(self, key: RecordKey, state: RecordState, at: Location) -> RecordState:
-        """Have the value go along with the next commit if it is good; the state that makes."""
-        async with self._files.reading(at.segment) as file:
-            value = await file.read(at.offset, at.size_bytes)
-        if await self._check.is_good(key, state.kind, state.size_bytes, value):
-            await self._values.write_again(key, state.kind, value)
-            return state
-        log.warning("a bad copy was found by compaction", digest=str(key.digest))
-        await self._values.set_aside(key, state.kind, at)
-        return without_value(state)
-
-    def _claims(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
-        after: Digest | None = None
-        done = False
-        while not done:
-            claimants, done = self._table.claimants(key, after, _CLAIMANTS)
-            yield from ((key, claimant.key) for claimant in claimants)
-            after = claimants[-1] if claimants else None
-
     async def _end_of(self, number: int) -> int | None:
         """Where a log segment ends, as far as others tell."""
         tail = self._log.tail
@@ -211,12 +206,13 @@ class Compaction:
             known = next((cut.offset for cut in tail.cuts if cut.segment == number), None)
         if known is None:
             later = (other for other in self._files.numbers(SegmentKind.LOG) if other > number)
-            follows = (await self._files.head(next(later))).follows
+            try:
+                follows = (await self._files.head(next(later))).follows
+            except Corrupt:
+                return None  # that segment is damaged itself
             known = follows.offset if follows.segment == number else None
         return known
 
 
-def _slices(keys: dict[bytes, None]) -> Iterator[tuple[bytes, ...]]:
-    rest = iter(keys)
-    while slice_ := tuple(islice(rest, SLICE_KEYS)):
-        yield slice_
+def _is_in(at: Location | None, number: int) -> bool:
+    return at is not None and at.segment == number

@@ -2,57 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from node.recordlog.batch import StoredBatch
 from node.recordlog.batch_reader import BatchReader
 from node.recordlog.extent import MAGIC, Extent, extent_at
 from node.recordlog.segment_files import SegmentFiles
 from node.recordlog.segment_head import LogEnd
 from ring.errors import Corrupt
 from ring.limits import MIB
-from ring.seams import BLOCK_BYTES
+from ring.seams import BLOCK_BYTES, File
 
 _WINDOW_BYTES: Final = MIB
+
+
+Spend = Callable[[int], Awaitable[None]]
+"""Wait for as long as so many bytes may take."""
 
 
 @dataclass(slots=True)
 class SpokenOf:
     """What the batches of a log segment speak of.
 
-    keys: in the order in which they first come.  end: where the last batch ends.
+    keys: in the order in which they first come.  end: where the last batch ends.  damage: what is
+    wrong with the segment, None while nothing is; then it spoke of more than is said here.
     """
 
     keys: dict[bytes, None] = field(default_factory=dict)
     partitions: dict[int, None] = field(default_factory=dict)
     end: int = BLOCK_BYTES
+    damage: str | None = None
+
+    def add(self, batch: StoredBatch) -> None:
+        """What one batch speaks of; raises Corrupt."""
+        change, places = batch.contents()
+        for keys in (change.dropped, change.rows, places):
+            self.keys.update(dict.fromkeys(keys))
+        self.keys.update((key, None) for key, _ in change.claims)
+        self.partitions.update(dict.fromkeys(change.floors))
 
 
-async def spoken_of(files: SegmentFiles, number: int, end: int | None) -> SpokenOf:
+async def spoken_of(
+    files: SegmentFiles, number: int, end: int | None, spend: Spend
+) -> SpokenOf:
     """Read a log segment up to `end`, or to where batches stop.
 
-    Raises Corrupt for damage, StorageFault, FileNotFoundError.
+    Damage is told in the answer.  Raises StorageFault, FileNotFoundError.
     """
-    head = await files.head(number)
-    follows = head.follows
     spoken = SpokenOf()
+    try:
+        follows = (await files.head(number)).follows
+    except Corrupt as error:
+        spoken.damage = error.detail
+        return spoken
     async with files.reading(number) as file:
+        size_bytes = await file.size_bytes()
         start = LogEnd(number, BLOCK_BYTES, follows.sequence, follows.checksum)
-        reader = BatchReader(files.store_id, file, await file.size_bytes(), start)
+        # Everything counts whose rows check, torn or not: a key too many does no harm.
+        reader = BatchReader(files.store_id, file, size_bytes, start, known_bytes=size_bytes)
         while end is None or reader.end.offset < end:
             batch = await reader.next()
             if batch is None:
                 break
-            change, places = batch.contents()
-            for keys in (change.dropped, change.rows, places):
-                spoken.keys.update(dict.fromkeys(keys))
-            spoken.keys.update((key, None) for key, _ in change.claims)
-            spoken.partitions.update(dict.fromkeys(change.floors))
-        spoken.end = reader.end.offset
-        if spoken.end != end and (end is not None or await reader.is_followed()):
-            raise Corrupt(f"{files.path(number)} is damaged at byte {spoken.end}")
+            spoken.add(batch)
+            await spend(reader.end.offset - spoken.end)
+            spoken.end = reader.end.offset
+        if spoken.end != end and (end is not None or await _goes_on(reader, file, size_bytes)):
+            spoken.damage = f"{files.path(number)} is damaged at byte {spoken.end}"
     return spoken
+
+
+async def _goes_on(reader: BatchReader, file: File, size_bytes: int) -> bool:
+    """Whether there is more than zeros behind the last batch of a segment whose end nobody tells.
+
+    What failed there would have been cut off in words, so it is a batch that does not check any
+    more; that none follows does not matter, it may have been the last one.
+    """
+    at = reader.end.offset
+    if at < size_bytes and any(await file.read(at, min(BLOCK_BYTES, size_bytes - at))):
+        return True
+    return await reader.is_followed()
 
 
 async def extents(files: SegmentFiles, number: int) -> AsyncIterator[Extent]:

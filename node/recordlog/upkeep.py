@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
 
 import structlog
 from msgspec import Struct
@@ -18,37 +17,33 @@ from node.index.indexed_table import IndexedTable
 from node.record_change import RecordChange
 from node.recordlog.bulk_writer import BulkWriter
 from node.recordlog.compaction import Compaction
+from node.recordlog.key_mover import ROW_BYTES_ABOUT
 from node.recordlog.record_log import RecordLog
 from node.recordlog.segment_files import SegmentFiles
 from node.recordlog.segment_head import SegmentKind
-from ring.errors import Corrupt, HoldfastError, StorageFault
+from node.recordlog.victim_choice import Candidate, VictimChoice
+from ring.errors import HoldfastError, StorageFault
 from ring.limits import MIB
-
-PRESSED_LIVE_SHARE_MAX: Final = 0.9
 
 log = structlog.get_logger()
 
 
 class UpkeepSettings(Struct, frozen=True):
-    """interval_s: between two looks.  checkpoint_bytes of the log, checkpoint_rows in memory and
-    checkpoint_s: after which a checkpoint is made; each writes about a page of the index for each
-    row, so few and large ones write least.  live_share_max: a segment with less in it that
-    counts is freed.  compaction_bytes_per_s: read and written by that at most.
+    """interval_s: between two looks.
+
+    checkpoint_bytes of the log and checkpoint_s: after which a checkpoint is made, and whenever the
+    table says that it is full.  Each writes about a page of the index for each row until nearly all
+    pages are, so few and large ones write least; what was written since is replayed by a start.
+    live_share_min: of the store; with less of it that counts, segments are freed.  live_share_max:
+    of a segment that is freed.  compaction_bytes_per_s: read and written by that at most.
     """
 
     interval_s: float = 1.0
-    checkpoint_bytes: int = 128 * MIB
-    checkpoint_rows: int = 100_000
+    checkpoint_bytes: int = 512 * MIB
     checkpoint_s: float = 300.0
-    live_share_max: float = 0.5
+    live_share_min: float = 0.7
+    live_share_max: float = 0.75
     compaction_bytes_per_s: float = 32.0 * MIB
-
-
-class _Rest(Struct, frozen=True):
-    """A segment that was not worth freeing, or could not be: until when, and what lived in it."""
-
-    until_bytes: int
-    live_bytes: int
 
 
 class Upkeep:
@@ -80,7 +75,7 @@ class Upkeep:
         self._checkpointed_bytes = 0
         self._sizes: dict[int, int] = {}
         self._failing: dict[str, str] = {}  # what failed last time, so that it is logged once
-        self._resting: dict[int, _Rest] = {}
+        self._choice = VictimChoice(settings.live_share_min, settings.live_share_max)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -113,10 +108,11 @@ class Upkeep:
     async def free_one(self) -> bool:
         """Free the segment that costs least, if one is worth it; whether one was freed."""
         freed = self._compaction.freed_total
-        for number in await self._victims():
-            used_bytes = await self._used_bytes(number)
-            self._rest(number, used_bytes)
-            await self._try(f"freeing segment {number}", partial(self._free, number))
+        candidates = await self._candidates()
+        applied = self._log.bytes_applied
+        for one in self._choice.victims(candidates, applied, is_pressed=self._is_pressed):
+            self._choice.tried(one, applied)
+            await self._try(f"freeing segment {one.number}", partial(self._free, one))
             if self._compaction.freed_total > freed:
                 return True
         return False
@@ -149,66 +145,64 @@ class Upkeep:
         applied = self._log.bytes_applied
         is_late = asyncio.get_running_loop().time() >= self._checkpoint_at_s
         grown = applied > self._checkpointed_bytes
-        is_much = self._table.pending >= self._settings.checkpoint_rows
-        if applied >= self._checkpoint_at_bytes or is_much or (is_late and grown):
+        is_much = applied >= self._checkpoint_at_bytes or self._table.is_full
+        if is_much or (is_late and grown):
             await self.checkpoint()
 
-    async def _free(self, number: int) -> None:
+    async def _free(self, one: Candidate) -> None:
         try:
-            if self._files.kinds[number] is SegmentKind.BULK:
-                await self._compaction.free_bulk(number)
+            if self._files.kinds[one.number] is SegmentKind.BULK:
+                await self._compaction.free_bulk(one.number)
             else:
-                await self._free_log(number)
-        except Corrupt:
-            self._resting[number] = _Rest(1 << 62, 0)  # kept as it is
-            raise
+                await self._free_log(one)
         except FileNotFoundError as error:
-            raise StorageFault(f"segment {number} is missing") from error
+            raise StorageFault(f"segment {one.number} is missing") from error
 
-    async def _free_log(self, number: int) -> None:
-        spoken = await self._compaction.look_at_log(number)
-        cost_bytes = self._compaction.cost_bytes(number, spoken)
+    async def _free_log(self, one: Candidate) -> None:
+        spoken = await self._compaction.look_at_log(one.number)
+        cost_bytes = await self._compaction.cost_bytes(one.number, spoken)
         tail = self._log.tail
         if tail.on_reserve and 2 * cost_bytes > tail.room_bytes():
             return
-        if cost_bytes <= spoken.end * self._share_max():
-            await self._compaction.free_log(number, spoken)
+        if spoken.damage is not None:
+            # It costs by the size of the table, once; and the log is whole again.
+            is_worth_it = 2 * cost_bytes <= await self._files.disk.free_bytes()
+        else:
+            self._choice.learned(one.number, cost_bytes - one.live_bytes)
+            share_max = self._choice.share_max(is_pressed=self._is_pressed)
+            is_worth_it = cost_bytes <= spoken.end * share_max
+        if is_worth_it:
+            await self._compaction.free_log(one.number, spoken)
 
-    def _rest(self, number: int, used_bytes: int) -> None:
-        """Look at a segment again when much has been written since, or much of it has died."""
-        live_bytes = self._table.live_bytes.get(number, 0)
-        self._resting[number] = _Rest(self._log.bytes_applied + used_bytes, live_bytes)
+    @property
+    def _is_pressed(self) -> bool:
+        """Whether the disk is full."""
+        return self._log.tail.on_reserve or self._bulk.is_full
 
-    def _is_resting(self, number: int, live_bytes: int) -> bool:
-        rest = self._resting.get(number)
-        if rest is None or self._log.bytes_applied >= rest.until_bytes:
-            return False
-        return 10 * live_bytes >= 9 * rest.live_bytes
-
-    def _share_max(self) -> float:
-        """How much of a segment may count for freeing it to be worth it."""
-        if self._log.tail.on_reserve or self._bulk.is_full:
-            return PRESSED_LIVE_SHARE_MAX
-        return self._settings.live_share_max
-
-    async def _victims(self) -> list[int]:
-        """Segments that are mostly dead, the emptiest first."""
-        shares: list[tuple[float, int]] = []
+    async def _candidates(self) -> list[Candidate]:
+        """Segments that nothing is written to any more."""
+        found = []
         current = self._log.tail.end.segment
+        covered = self._table.covered
         for number, kind in [*self._files.kinds.items()]:
-            if kind is SegmentKind.LOG and number >= current:
+            is_log = kind is SegmentKind.LOG
+            if is_log and number >= current:
                 continue
-            if kind is SegmentKind.BULK and (
+            if not is_log and (
                 self._bulk.is_writing(number) or self._compaction.is_waited_for(number)
             ):
                 continue
+            used_bytes = await self._used_bytes(number)
             live_bytes = self._table.live_bytes.get(number, 0)
-            if self._is_resting(number, live_bytes):
-                continue
-            share = live_bytes / max(1, await self._used_bytes(number))
-            if share <= self._share_max():
-                shares.append((share, number))
-        return [number for _, number in sorted(shares)]
+            row_bytes = self._row_bytes_about(live_bytes) if is_log else 0
+            is_covered = not is_log or (covered is not None and covered.segment > number)
+            found.append(Candidate(number, used_bytes, live_bytes, row_bytes, is_covered))
+        return found
+
+    def _row_bytes_about(self, live_bytes: int) -> int:
+        """Of the rows of so many bytes of values, if those are as large as others."""
+        value_bytes = max(1, self._table.bytes_stored)
+        return ROW_BYTES_ABOUT * self._table.held * live_bytes // value_bytes
 
     async def _used_bytes(self, number: int) -> int:
         """Length of a segment, as far as it is used where that is known."""

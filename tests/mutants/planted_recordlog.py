@@ -116,8 +116,8 @@ RECORD_LOG_MUTANTS: Final = (
     ),
     Mutant(
         "log: compaction forgets keys that were dropped",
-        "node/recordlog/compaction.py",
-        "                    if state.exists or not is_oldest:\n"
+        "node/recordlog/key_mover.py",
+        "                    if state.exists or forget:\n"
         "                        change.dropped.append(key)\n",
         "                    if state.exists:\n"
         "                        change.dropped.append(key)\n",
@@ -125,12 +125,77 @@ RECORD_LOG_MUTANTS: Final = (
     ),
     Mutant(
         "log: compaction does not begin with forgetting",
-        "node/recordlog/compaction.py",
-        "                    if state.exists or not is_oldest:\n"
+        "node/recordlog/key_mover.py",
+        "                    if state.exists or forget:\n"
         "                        change.dropped.append(key)\n",
-        "                    if not state.exists and not is_oldest:\n"
+        "                    if not state.exists and forget:\n"
         "                        change.dropped.append(key)\n",
         ("tests/node/recordlog/test_compaction.py",),
+    ),
+    Mutant(
+        "log: compaction takes damage for the end of a segment",
+        "node/recordlog/segment_scan.py",
+        '            spoken.damage = f"{files.path(number)} is damaged at byte {spoken.end}"\n',
+        "            pass\n",
+        ("tests/node/recordlog/test_compaction_damage.py",),
+    ),
+    Mutant(
+        "log: a damaged last batch is not noticed",
+        "node/recordlog/segment_scan.py",
+        "    if at < size_bytes and any(await file.read(at, min(BLOCK_BYTES, size_bytes - at))):\n",
+        "    if False:\n",
+        ("tests/node/recordlog/test_compaction_damage.py",),
+    ),
+    Mutant(
+        "log: what a damaged segment dropped comes back",
+        "node/recordlog/compaction.py",
+        "            await self._mover.move(spoken.keys, number, forget=True)\n",
+        "            await self._mover.move(spoken.keys, number, forget=False)\n",
+        ("tests/node/recordlog/test_compaction_damage.py",),
+    ),
+    Mutant(
+        "log: rows that a damaged segment raised fall back",
+        "node/recordlog/compaction.py",
+        "            await self._mover.move(spoken.keys, number, forget=True)\n",
+        "            pass\n",
+        ("tests/node/recordlog/test_compaction_damage.py",),
+    ),
+    Mutant(
+        "log: tombstones of a damaged segment are forgotten",
+        "node/recordlog/compaction.py",
+        "        if at is None or at.segment == number or self._mover.has_claims(key):\n",
+        "        if at is None:\n"
+        "            return False\n"
+        "        if at.segment == number or self._mover.has_claims(key):\n",
+        ("tests/node/recordlog/test_compaction_damage.py",),
+    ),
+    Mutant(
+        "log: claims of a damaged segment are forgotten",
+        "node/recordlog/compaction.py",
+        "        if at is None or at.segment == number or self._mover.has_claims(key):\n",
+        "        if at is None or at.segment == number:\n",
+        ("tests/node/recordlog/test_compaction_damage.py",),
+    ),
+    Mutant(
+        "log: places in bulk segments of a damaged segment are forgotten",
+        "node/recordlog/compaction.py",
+        "        return self._files.kinds.get(at.segment) is not SegmentKind.LOG\n",
+        "        return False\n",
+        ("tests/node/recordlog/test_compaction_damage.py",),
+    ),
+    Mutant(
+        "log: floors of a damaged segment are forgotten",
+        "node/recordlog/compaction.py",
+        "        await self._write_floors(self._table.floors())\n",
+        "",
+        ("tests/node/recordlog/test_compaction_damage.py",),
+    ),
+    Mutant(
+        "log: of damaged segments any goes first",
+        "node/recordlog/compaction.py",
+        "            if (await self.look_at_log(older)).damage is not None:\n",
+        "            if False:\n",
+        ("tests/node/recordlog/test_compaction_damage.py",),
     ),
     Mutant(
         "log: extents are not synced before the log names them",
@@ -148,7 +213,7 @@ RECORD_LOG_MUTANTS: Final = (
     ),
     Mutant(
         "log: a bad copy is moved as if it were good",
-        "node/recordlog/compaction.py",
+        "node/recordlog/key_mover.py",
         "        if await self._check.is_good(key, state.kind, state.size_bytes, value):\n",
         "        if True:\n",
         ("tests/node/recordlog/test_compaction.py",),

@@ -26,7 +26,8 @@ PAGES = PageSettings(
     ),
     bulk=BulkSizes(segment_bytes=10 * MIB, step_bytes=5 * MIB),
     upkeep=UpkeepSettings(
-        interval_s=0.5, checkpoint_bytes=10 * BLOCK_BYTES, checkpoint_s=2.0, live_share_max=0.6
+        interval_s=0.5, checkpoint_bytes=10 * BLOCK_BYTES, checkpoint_s=2.0, live_share_min=1.0,
+        live_share_max=0.6,
     ),
 )
 

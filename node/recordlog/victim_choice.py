@@ -1,0 +1,116 @@
+"""Which segments are worth freeing, from sizes alone.  No I/O.
+
+Rules:
+1.  As much of the store as `share_min` may stay dead: of the emptiest segments fewest bytes have to
+    be written anew, and every segment empties by waiting.  Below it the emptiest ones are freed.
+2.  A segment costs what freeing it writes: the values that count in it, and the rows of what it
+    speaks of.  The rows are known once it was looked at; before, they are those of its values at
+    least.
+3.  One that is so full that little would be won is left alone (`share_max`), also below
+    `share_min`.  It rests until much was written since, or much of it died; longer each time.
+4.  One that no checkpoint covers yet would need a checkpoint of its own, which may write more than
+    freeing wins.  It waits, unless half of what may be dead in the store would not be enough.
+5.  On a full disk all that counts is what can be won at all (`PRESSED_SHARE_MAX`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+PRESSED_SHARE_MAX: Final = 0.9
+NEARLY_EMPTY_SHARE: Final = 0.05
+_REST_FACTOR_MAX: Final = 16
+
+
+class Candidate(Struct, frozen=True):
+    """A segment that nothing is written to any more.
+
+    used_bytes: its length.  live_bytes: of values in it.  row_bytes: about, of the rows of those
+    values.  is_covered: no checkpoint has to be made before it can go.
+    """
+
+    number: int
+    used_bytes: int
+    live_bytes: int
+    row_bytes: int
+    is_covered: bool
+
+
+class _Rest(Struct, frozen=True):
+    """A segment that was not worth freeing, or could not be: until when, and what lived in it."""
+
+    until_bytes: int
+    live_bytes: int
+    factor: int
+
+
+class VictimChoice:
+    """See the module."""
+
+    def __init__(self, share_min: float, share_max: float) -> None:
+        self._share_min = share_min
+        self._share_max = share_max
+        self._row_bytes: dict[int, int] = {}  # of segments that were looked at
+        self._resting: dict[int, _Rest] = {}
+
+    def victims(
+        self, candidates: Sequence[Candidate], applied_bytes: int, *, is_pressed: bool
+    ) -> list[Candidate]:
+        """What is worth a look, the emptiest first.
+
+        applied_bytes: how much was ever written to the log by this process.
+        """
+        self._forget_others(candidates)
+        used_bytes = sum(one.used_bytes for one in candidates)
+        share = sum(map(self._cost_bytes, candidates)) / max(1, used_bytes)
+        found = []
+        for one in candidates:
+            own = self._cost_bytes(one) / max(1, one.used_bytes)
+            if self._is_resting(one, applied_bytes):
+                continue
+            if is_pressed:
+                is_wanted = own <= PRESSED_SHARE_MAX
+            elif one.is_covered:
+                is_wanted = own <= NEARLY_EMPTY_SHARE or share < self._share_min
+            else:
+                is_wanted = share < self._share_min / 2
+            if is_wanted and own <= self.share_max(is_pressed=is_pressed):
+                found.append((own, one.number, one))
+        return [one for _, _, one in sorted(found)]
+
+    def share_max(self, *, is_pressed: bool) -> float:
+        """How much of a segment may count for freeing it to be worth it."""
+        return PRESSED_SHARE_MAX if is_pressed else self._share_max
+
+    def tried(self, one: Candidate, applied_bytes: int) -> None:
+        """It is about to be looked at: unless that frees it, it rests for a while."""
+        before = self._resting.get(one.number)
+        has_died = before is None or 10 * one.live_bytes < 9 * before.live_bytes
+        factor = 1 if before is None or has_died else min(2 * before.factor, _REST_FACTOR_MAX)
+        until_bytes = applied_bytes + factor * one.used_bytes
+        self._resting[one.number] = _Rest(until_bytes, one.live_bytes, factor)
+
+    def learned(self, number: int, row_bytes: int) -> None:
+        """What the rows of a segment come to, as was found by a look at it."""
+        self._row_bytes[number] = row_bytes
+
+    def _cost_bytes(self, one: Candidate) -> int:
+        return one.live_bytes + self._row_bytes.get(one.number, one.row_bytes)
+
+    def _is_resting(self, one: Candidate, applied_bytes: int) -> bool:
+        rest = self._resting.get(one.number)
+        if rest is None:
+            return False
+        if applied_bytes < rest.until_bytes and 10 * one.live_bytes >= 9 * rest.live_bytes:
+            return True
+        self._row_bytes.pop(one.number, None)  # a look will tell anew
+        return False
+
+    def _forget_others(self, candidates: Sequence[Candidate]) -> None:
+        numbers = {one.number: None for one in candidates}
+        for known in (self._row_bytes, self._resting):
+            for number in [number for number in known if number not in numbers]:
+                del known[number]
