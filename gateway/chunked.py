@@ -41,6 +41,13 @@ class Chunked:
                 return await self.put_stream(slices, digest=digest)
         return await self._put_small(data, digest, digest.algorithm)
 
+    async def add(self, data: Buffer, algorithm: Algorithm = Algorithm.BLAKE3) -> Stored:
+        """See BlobStore."""
+        if len(data) > CHUNK_BYTES:
+            async with aclosing(_slices(data)) as slices:
+                return await self.put_stream(slices, algorithm=algorithm)
+        return await self._put_small(data, None, algorithm)
+
     async def put_stream(
         self,
         pieces: AsyncIterator[Buffer],

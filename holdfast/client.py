@@ -100,6 +100,10 @@ class Client:
             raise BadRequest("put takes the digest first: put(digest, data)")
         return await self._put(BytesSource(data), _digest(digest))
 
+    async def add(self, data: Buffer, algorithm: Algorithm = Algorithm.BLAKE3) -> Stored:
+        """Store bytes under the digest that they have."""
+        return await self._put(BytesSource(data), Digest.of(data, algorithm))
+
     async def put_stream(
         self,
         pieces: AsyncIterator[Buffer],

@@ -140,7 +140,9 @@ class Digest:
     @classmethod
     def of(cls, data: Buffer, algorithm: Algorithm = Algorithm.BLAKE3) -> Digest:
         """The digest of `data`."""
-        return cls(algorithm, _hash[algorithm](data).digest())
+        digest = cls.__new__(cls)
+        object.__setattr__(digest, "key", _numbers[algorithm] + _hash[algorithm](data).digest())
+        return digest
 
     @classmethod
     def parse(cls, text: str) -> Digest:
@@ -192,6 +194,7 @@ class Digest:
 
 
 _by_number: Final = {int(algorithm): algorithm for algorithm in Algorithm}
+_numbers: Final = {int(algorithm): bytes((algorithm,)) for algorithm in Algorithm}
 _prefixes: Final = {int(algorithm): f"{algorithm.label}:" for algorithm in Algorithm}
 _forms: Final = {one.label: (bytes((one,)), 2 * one.size_bytes) for one in Algorithm}
 _key_bytes: Final = {int(algorithm): 1 + algorithm.size_bytes for algorithm in Algorithm}

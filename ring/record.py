@@ -11,7 +11,7 @@ This module decides nothing about storage; `ring/admission.py` says what a write
 from __future__ import annotations
 
 import enum
-from typing import NewType
+from typing import Final, NewType
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -70,14 +70,18 @@ class RecordKey(Struct, frozen=True, order=True):
     @property
     def raw(self) -> bytes:
         """Stored form: space byte, then the digest's key."""
-        return bytes((self.space,)) + self.digest.key
+        return _prefixes[self.space] + self.digest.key
 
     @classmethod
     def from_raw(cls, raw: bytes) -> RecordKey:
         """Read the stored form; raises PeerProtocol or InvalidDigest."""
-        if not raw or raw[0] != Space.BLOBS:
+        if not raw or raw[0] != _BLOBS:
             raise PeerProtocol(f"key {raw[:8].hex()} is in no known space")
         return cls(Digest.from_key(raw[1:]))
+
+
+_BLOBS: Final = int(Space.BLOBS)
+_prefixes: Final = {int(space): bytes((space,)) for space in Space}
 
 
 class RecordState(Struct, frozen=True):

@@ -247,6 +247,9 @@ class BlobStore(Protocol):
     async def put(self, digest: Digest, data: Buffer) -> Stored:
         """Store `data`, which must hash to `digest`."""
 
+    async def add(self, data: Buffer, algorithm: Algorithm = Algorithm.BLAKE3) -> Stored:
+        """Store `data` under the digest that it has."""
+
     async def put_stream(
         self,
         pieces: AsyncIterator[Buffer],

@@ -99,9 +99,12 @@ class BlobHandlers:
         body.check_size()
         reserved = self._admission.reserve(body.size_bytes)
         try:
-            stored = await self._store.put_stream(
-                body, algorithm=algorithm, size_bytes=body.size_bytes
-            )
+            if body.size_bytes is not None and body.size_bytes <= CHUNK_BYTES:
+                stored = await self._store.add(await body.whole(), algorithm)
+            else:
+                stored = await self._store.put_stream(
+                    body, algorithm=algorithm, size_bytes=body.size_bytes
+                )
         finally:
             self._admission.free(reserved)
         return _stored(201, stored, f"Location: /v1/blobs/{stored.digest}\r\n".encode("ascii"))

@@ -46,6 +46,21 @@ async def test_what_was_put_is_there(
     assert await listed(blobs) == [(digest, size_bytes)]
 
 
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+@pytest.mark.parametrize("size_bytes", SIZES)
+async def test_what_was_added_is_there_under_the_digest_that_it_has(
+    blobs: BlobStore, algorithm: Algorithm, size_bytes: int
+) -> None:
+    data = content(size_bytes)
+
+    stored = await blobs.add(data, algorithm)
+    again = await blobs.add(data, algorithm)
+
+    assert stored.digest == again.digest == Digest.of(data, algorithm)
+    assert (stored.size_bytes, stored.created, again.created) == (size_bytes, True, False)
+    assert await blobs.get(stored.digest) == data
+
+
 @pytest.mark.parametrize("of", [bytes, bytearray, memoryview])
 @pytest.mark.parametrize("size_bytes", [10, LARGE])
 async def test_every_kind_of_buffer_is_taken(

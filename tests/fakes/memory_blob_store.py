@@ -47,6 +47,10 @@ class MemoryBlobStore:
         await self._called("put")
         return self._keep(digest, bytes(data))
 
+    async def add(self, data: Buffer, algorithm: Algorithm = Algorithm.BLAKE3) -> Stored:
+        await self._called("add")
+        return self._keep(Digest.of(data, algorithm), bytes(data))
+
     async def put_stream(
         self,
         pieces: AsyncIterator[Buffer],
