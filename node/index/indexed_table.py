@@ -15,6 +15,9 @@ Rules:
 6.  A row or sum that is not what was stored raises Corrupt and is remembered as `damage`: the index
     is condemned, no checkpoint goes into it any more, and the owner makes the table anew from the
     log, which says all that a table says.
+7.  What was looked up in the index a moment ago is remembered, that a record is not there too: a
+    put asks before it decides and again when it is applied.  Between two checkpoints the index does
+    not change below the layers.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ from ring.record import ABSENT, RecordKind, RecordState
 
 PENDING_MIN: Final = 32 * 1024
 PENDING_MAX: Final = 256 * 1024  # some 60 MB
+LOOKED_UP_MAX: Final = 4096  # some 700 KB
 
 _VERIFY_ROWS: Final = 4096  # about so many at a time
 
@@ -87,6 +91,7 @@ class IndexedTable:
         self._position = summary.covered
         self._fresh = Overlay()
         self._frozen: Overlay | None = None
+        self._looked_up: dict[bytes, bytes | None] = {}  # rule 7
         self._layers = [self._fresh]  # newest first
         self._reader = WatchedReader(index, self._found)
         self.order = LayeredOrder(self._layers, self._reader)
@@ -287,7 +292,14 @@ class IndexedTable:
             known = layer.rows.get(key, MISSING)
             if not isinstance(known, Missing):
                 return known
-        return self._reader.payload(row_key(key))
+        looked_up = self._looked_up
+        payload = looked_up.get(key, MISSING)
+        if isinstance(payload, Missing):
+            payload = self._reader.payload(row_key(key))
+            if len(looked_up) >= LOOKED_UP_MAX:
+                looked_up.clear()
+            looked_up[key] = payload
+        return payload
 
     def _claims_stored(self, chunk: bytes, after: bytes | None, limit: int) -> Iterator[bytes]:
         start, end = claim_key(chunk, after or b""), claims_end(chunk)
@@ -322,6 +334,7 @@ class IndexedTable:
             self._found(error.detail)
             raise
         self._frozen = None
+        self._looked_up.clear()
         self._layers[:] = [self._fresh]
         self._covered = frozen.position
 
