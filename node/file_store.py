@@ -13,6 +13,7 @@ import structlog
 from node.file_paths import STATE_DIRECTORY
 from node.file_sweep import FileSweep
 from node.file_values import FileValues
+from node.local_store import BeforeNew
 from node.record_keeper import RecordKeeper
 from node.record_table import RecordTable
 from node.state_files import StateDirectory
@@ -35,9 +36,11 @@ class FileRecordStore(RecordKeeper):
         randomness: Randomness,
         offload: Offload = in_place,
         compact_bytes_min: int = COMPACT_BYTES_MIN,
+        before_new: BeforeNew | None = None,
     ) -> FileRecordStore:
         """Read the state back and sweep the files.
 
+        before_new: see BeforeNew.
         Raises Corrupt when the state is damaged other than by a torn last write (the node has to be
         replaced), StorageFault or DiskFull when the disk does not let it go on.
         """
@@ -55,6 +58,8 @@ class FileRecordStore(RecordKeeper):
                     await journal.commit(change, essential=True)
             else:
                 adopted = await sweep.adopt()
+                if before_new is not None:
+                    await before_new()
                 await journal.begin()
                 if adopted:
                     log.warning("records were adopted, for there was no state", records=adopted)

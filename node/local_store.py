@@ -7,7 +7,7 @@ server's fast path.  Durability and errors are as in `RecordStore`: whatever ret
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,13 @@ from ring.admission import PutAnswer
 from ring.digest import Buffer, Digest
 from ring.record import RecordKey, RecordKind, RecordState
 from ring.seams import RecordStore
+
+BeforeNew = Callable[[], Awaitable[None]]
+"""Called by a store that is being opened and finds nothing of an earlier process, before it begins.
+
+Whoever has to know that what was here is lost must know it by then: the next process finds a store
+that is not new, and says nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True)

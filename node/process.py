@@ -19,7 +19,7 @@ from node.file_store import FileRecordStore
 from node.handler import Asker
 from node.health import NodeHealth
 from node.index.lmdb_index import LmdbHome
-from node.local_store import LocalRecordStore
+from node.local_store import BeforeNew, LocalRecordStore
 from node.memory_disk import MemoryDisk
 from node.memory_store import CAPACITY_BYTES, MemoryRecordStore
 from node.posix_disk import PosixDisk
@@ -58,11 +58,14 @@ async def run_node(
         known = next((m for m in service.layouts.live.members if m.node == node), None)
         return None if known is None else known.address
 
+    async def before_new() -> None:
+        await service.store_is_new()
+
     async with AsyncExitStack() as cleanup:
         credentials = Credentials.of_node(layout.cluster_id, config.id, secret)
         transport = TcpTransport(credentials, address_of, randomness)
         cleanup.push_async_callback(transport.close)
-        disk, open_store = _storage(config, clock, randomness, cleanup)
+        disk, open_store = _storage(config, clock, randomness, before_new, cleanup)
         service = NodeService(
             node=config.id,
             first_layout=layout,
@@ -99,7 +102,11 @@ async def run_node(
 
 
 def _storage(
-    config: NodeConfig, clock: Clock, randomness: Randomness, cleanup: AsyncExitStack
+    config: NodeConfig,
+    clock: Clock,
+    randomness: Randomness,
+    before_new: BeforeNew,
+    cleanup: AsyncExitStack,
 ) -> tuple[PosixDisk | MemoryDisk, Callable[[], Awaitable[LocalRecordStore]]]:
     """The disk, and what opens the record store on it."""
     if config.store is StoreKind.MEMORY:
@@ -117,11 +124,20 @@ def _storage(
         await require_store(disk, config.store)
         if config.store is StoreKind.FILES:
             return await FileRecordStore.open(
-                disk, clock=clock, randomness=randomness, offload=threads.run
+                disk,
+                clock=clock,
+                randomness=randomness,
+                offload=threads.run,
+                before_new=before_new,
             )
         home = LmdbHome(disk, config.data_dir)
         return await PageRecordStore.open(
-            disk, home, clock=clock, randomness=randomness, offload=threads.run
+            disk,
+            home,
+            clock=clock,
+            randomness=randomness,
+            offload=threads.run,
+            before_new=before_new,
         )
 
     return disk, open_kept

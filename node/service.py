@@ -88,8 +88,17 @@ class NodeService:
         if marker is not None:
             await self._holder.open()
             assert self._store is not None
-            if marker.voting != NO_PARTITIONS and not self._store.had_state:
-                await self.membership.forgot()
+            if not self._store.had_state:
+                await self.store_is_new()
+
+    async def store_is_new(self) -> None:
+        """The store has nothing of an earlier process; a node that voted has lost what it knew.
+
+        Best called before the store begins: a process that dies in between tells nobody else.
+        """
+        marker = self.membership.marker
+        if marker is not None and marker.voting != NO_PARTITIONS:
+            await self.membership.forgot()
 
     async def run(self) -> None:
         """Everything in the background: become admitted, introduce, rejoin; until cancelled.

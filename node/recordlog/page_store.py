@@ -12,6 +12,7 @@ from msgspec import Struct
 from node.index.index import IndexHome
 from node.index.index_patrol import IndexPatrol, PatrolSettings
 from node.index.indexed_table import IndexedTable, open_table
+from node.local_store import BeforeNew
 from node.record_keeper import RecordKeeper
 from node.recordlog.batch import StoredBatch
 from node.recordlog.bulk_writer import BulkSizes, BulkWriter
@@ -59,17 +60,21 @@ class PageRecordStore(RecordKeeper):
         randomness: Randomness,
         offload: Offload = in_place,
         settings: PageSettings | None = None,
+        before_new: BeforeNew | None = None,
     ) -> Self:
         """Read the log back from where the index ends, all of it when that turns out damaged.
 
-        Raises Corrupt when the log is damaged other than by a torn last write (the node has to be
-        replaced), StorageFault or DiskFull when the disk does not let it go on.
+        before_new: see BeforeNew.
+        Raises Corrupt when the log is damaged other than by a torn last write, or gone while
+        values are here (the node has to be replaced), StorageFault or DiskFull when the disk does
+        not let it go on.
         """
         settings = settings or PageSettings()
-        opening = await _open(disk, home, randomness, settings)
-        if opening is None:
-            opening = await _open(disk, home, randomness, settings, is_last=True)
-            assert opening is not None
+        opening = _Opening(disk, home, randomness, settings, before_new)
+        if not await opening.try_it():
+            opening = _Opening(disk, home, randomness, settings, before_new)
+            if not await opening.try_it():
+                raise Corrupt(f"the index is damaged as soon as it is made: {opening.damage}")
         return cls(opening, clock=clock, randomness=randomness, offload=offload)
 
     def __init__(
@@ -140,45 +145,25 @@ class PageRecordStore(RecordKeeper):
         return self._ended
 
 
-async def _open(
-    disk: Disk,
-    home: IndexHome,
-    randomness: Randomness,
-    settings: PageSettings,
-    *,
-    is_last: bool = False,
-) -> _Opening | None:
-    """A store that is read back; None when its index was damaged, and is none any more."""
-    files = SegmentFiles(disk)
-    await files.look()
-    opening = _Opening(files, home, randomness, settings)
-    try:
-        await opening.read_back()
-    except (Exception, asyncio.CancelledError) as error:
-        await opening.give_up()
-        if is_last or opening.damage is None or not isinstance(error, Corrupt):
-            raise
-        return None
-    return opening
-
-
 class _Opening:
     """A store on its way: the table, and the end of the log."""
 
     def __init__(
         self,
-        files: SegmentFiles,
+        disk: Disk,
         home: IndexHome,
         randomness: Randomness,
         settings: PageSettings,
+        before_new: BeforeNew | None,
     ) -> None:
-        self.files = files
+        self.files = SegmentFiles(disk)
         self.settings = settings
         self.table: IndexedTable | None = None
         self.tail: LogTail | None = None
         self.had_state = False
         self._home = home
         self._randomness = randomness
+        self._before_new = before_new
         self._replayed_bytes = 0
 
     @property
@@ -186,22 +171,38 @@ class _Opening:
         """What is wrong with the index, as far as that was noticed."""
         return None if self.table is None else self.table.damage
 
-    async def read_back(self) -> None:
-        """Open everything; raises what `PageRecordStore.open` does."""
+    async def try_it(self) -> bool:
+        """Open everything; false when the index was damaged: the next try begins without it.
+
+        Raises what `PageRecordStore.open` does.
+        """
+        try:
+            await self._read_back()
+        except (Exception, asyncio.CancelledError) as error:
+            await self._give_up()
+            if self.damage is None or not isinstance(error, Corrupt):
+                raise
+            return False
+        return True
+
+    async def _read_back(self) -> None:
         files = self.files
+        await files.look()
         self.table = (await open_table(self._home)).table
         if files.numbers(SegmentKind.LOG):
             self.had_state = True
             await self._replay()
         else:
+            self._require_no_values()
             await self._require_blank()
+            if self._before_new is not None:
+                await self._before_new()
             files.store_id = self._randomness.octets(STORE_ID_BYTES)
             self.tail = LogTail(files, self.settings.log, LogEnd(), ())
             await self.tail.begin()
         await files.keep_reserve(SegmentKind.LOG, self.settings.log.reserve_bytes)
 
-    async def give_up(self) -> None:
-        """Let go of what is open."""
+    async def _give_up(self) -> None:
         if self.tail is not None:
             await self.tail.close()
         if self.table is not None:
@@ -240,6 +241,16 @@ class _Opening:
         if self._replayed_bytes >= _REPLAYED_BYTES_MAX:
             self._replayed_bytes = 0
             await self.table.checkpoint()
+
+    def _require_no_values(self) -> None:
+        """Values without a log would be freed, and their log may be elsewhere: not mounted, say."""
+        left = self.files.numbers(SegmentKind.BULK)
+        if left:
+            raise Corrupt(
+                f"bulk/ has values in {len(left)} segments, and log/, which says what they are, is"
+                " empty: is everything mounted?  If the log is lost, replace the node: move its"
+                " data directory away and let it fetch its records from the others"
+            )
 
     async def _require_blank(self) -> None:
         """Have a table without anything in it."""

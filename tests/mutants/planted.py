@@ -119,8 +119,8 @@ CLUSTER_MUTANTS: Final = (
     Mutant(
         "a node votes with a store that lost its state",
         "node/service.py",
-        "            if marker.voting != NO_PARTITIONS and not self._store.had_state:\n",
-        "            if False:\n",
+        "        if marker is not None and marker.voting != NO_PARTITIONS:\n",
+        "        if False:\n",
         ("tests/node/test_lost_state.py",),
     ),
     Mutant(

@@ -157,6 +157,23 @@ async def test_a_store_written_by_another_implementation_is_adopted(
     await store.close()
 
 
+async def test_who_must_know_of_a_lost_state_knows_before_there_is_one_again(
+    disk: PosixDisk, root: Path
+) -> None:
+    told: list[list[str]] = []
+
+    async def tell() -> None:
+        told.append(sorted(path.name for path in (root / ".state").glob("*")))
+
+    for _ in range(2):
+        store = await FileRecordStore.open(
+            disk, clock=ManualClock(), randomness=SimRandomness(Random(0)), before_new=tell
+        )
+        await store.close()
+
+    assert told == [[]]
+
+
 async def test_a_lost_state_is_made_anew_from_the_files(disk: PosixDisk, root: Path) -> None:
     store = await open_on(disk)
     chunks = [b"chunk one", b"chunk two"]

@@ -18,13 +18,14 @@ from node.index.index_keys import (
     partition_of,
     partition_start,
 )
-from node.index.indexed_table import IndexState, open_table
+from node.index.indexed_table import IndexedTable, IndexState, open_table
 from node.index.sealed_value import seal
 from node.index.summary import Summary
+from node.memory_disk import MemoryDisk
 from ring.digest import Algorithm, Digest
 from ring.errors import Corrupt
 from ring.record import RecordKey
-from tests.fakes.file_index import FileIndexHome
+from tests.fakes.file_index import FileIndex, FileIndexHome
 from tests.node.index.index_homes import KINDS, index_home
 from tests.node.index.table_walk import KEYS, TableWalk
 
@@ -199,3 +200,37 @@ def test_partitions_lie_between_their_bounds() -> None:
         last = RecordKey(Digest(algorithm, b"\xff" * algorithm.size_bytes)).raw
         assert partition_of(last) == 4095
         assert partition_start(0, algorithm, 4095) < last < partition_start(0, algorithm, 4096)
+
+
+class MisledIndex(FileIndex):
+    """An index that finds by itself that it is damaged."""
+
+    def get(self, key: bytes) -> bytes | None:
+        if key.startswith(ROWS):
+            raise Corrupt("what leads there leads elsewhere")
+        return super().get(key)
+
+    def after(self, key: bytes, limit: int, *, below: bytes) -> list[tuple[bytes, bytes]]:
+        raise Corrupt("what leads there leads elsewhere")
+
+
+@pytest.mark.parametrize("ask", [0, 1, 2])
+async def test_what_an_index_finds_by_itself_is_remembered_too(ask: int) -> None:
+    disk = MemoryDisk(1 << 20)
+    home = FileIndexHome(disk)
+    table = IndexedTable(MisledIndex(disk, home, {}), Summary())
+    key = KEYS[0]
+    asks: list[Callable[[], object]] = [
+        lambda: table.state(key),
+        lambda: table.order.after(None, 1),
+        lambda: table.claimants(key, None, 1),
+    ]
+
+    with pytest.raises(Corrupt):
+        asks[ask]()
+
+    assert table.damage == "what leads there leads elsewhere"
+    assert await table.until_damaged() == table.damage
+    assert home.broken is not None
+    with pytest.raises(Corrupt):
+        await table.checkpoint()
