@@ -38,7 +38,8 @@ async def test_values_are_read_out_by_hand_as_documented(tmp_path: Path) -> None
         await store.put_root(key, RecordKind.DATA, len(value), 1, value)
     await store.close()
     await disk.close()
-    (script,) = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    document = DOCUMENT.read_text("utf-8")
+    (script,) = re.findall(r"^```python\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
 
     said = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)],
