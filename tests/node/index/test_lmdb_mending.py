@@ -23,7 +23,7 @@ from ring.record import RecordKey, RecordKind
 from tests.fakes.damageable_page_store import SMALL_PAGES, DamageablePageStore
 from tests.fakes.faulty_disk import FaultyDisk, Trouble
 from tests.fakes.manual_clock import ManualClock
-from tests.node.recordlog.load import everything
+from tests.node.recordlog.load import everything, everything_unread
 from tests.sim.host import SimRandomness
 
 SEAL_AT = 16 + 16 + 8  # of a row whose value has a place: its last byte comes before this
@@ -91,7 +91,7 @@ async def test_a_running_store_mends_its_index(tmp_path: Path) -> None:
     holder = StoreHolder(open_store)
     await holder.open()
     await fill(stores[0])
-    before = await everything(stores[0])
+    before = await everything_unread(stores[0])
     running = asyncio.get_running_loop().create_task(holder.run(for_ever))
     damage_row(tmp_path / "index", KEYS[7])
 
@@ -113,7 +113,7 @@ async def test_a_running_store_mends_its_index(tmp_path: Path) -> None:
 async def test_what_a_process_found_is_known_to_the_one_after_its_death(tmp_path: Path) -> None:
     async with opened(tmp_path / "node") as store:
         await fill(store)
-        before = await everything(store)
+        before = await everything_unread(store)
         damage_row(tmp_path / "node" / "index", KEYS[7])
         with pytest.raises(Corrupt):
             await store.get(KEYS[7])

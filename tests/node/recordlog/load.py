@@ -223,6 +223,16 @@ async def everything(
     return whole, places, dict(sorted(store.table.live_bytes.items()))
 
 
+async def everything_unread(
+    store: DamageablePageStore,
+) -> tuple[RecordChange, dict[bytes, Location | None], dict[int, int]]:
+    """The same, and the table has forgotten that it was asked: what it says next it reads."""
+    await store.raise_floor(9, store.table.floor(9) + 1)
+    found = await everything(store)
+    await store.upkeep.checkpoint()
+    return found
+
+
 def values_put_again(store: DamageablePageStore) -> Iterator[Awaitable[object]]:
     """Puts that must succeed on a healthy disk, whatever happened before."""
     for key, value in VALUE_OF.items():

@@ -24,7 +24,7 @@ from tests.fakes.faulty_disk import FaultyDisk, Trouble
 from tests.fakes.file_index import FileIndexHome
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.virtual_time import in_virtual_time
-from tests.node.recordlog.load import DATA, TINY, VALUE_OF, Load, everything
+from tests.node.recordlog.load import DATA, TINY, VALUE_OF, Load, everything, everything_unread
 from tests.sim.disk import SimDisk
 from tests.sim.host import SimRandomness
 
@@ -113,8 +113,7 @@ async def test_a_damaged_row_is_an_error_until_the_node_has_mended_it_by_itself(
     bench = Bench()
     async with held(bench) as (holder, _):
         store = bench.opened[0]
-        await put(store, FIRST)  # it is durable before the damage, and in no checkpoint
-        before = await everything(store)
+        before = await everything_unread(store)
         await bench.damage(flip(row_key(FIRST.raw)))
 
         with pytest.raises(Corrupt):
@@ -229,15 +228,13 @@ async def test_a_process_may_die_at_any_step_of_the_mending(cut: str) -> None:
         trouble = Trouble()
         medium = SimDisk(Random(steps), latency_s=0.0001)
         bench = Bench(FaultyDisk(medium, trouble))
-        bench.settings = TINY
         load = Load(Random(1))
         holder = StoreHolder(bench.open)
         await holder.open()
         store = bench.opened[0]
         await load.work(store, 25)
         await put(store, FIRST)
-        await store.upkeep.checkpoint()
-        before = (await everything(store))[0]
+        before = (await everything_unread(store))[0]
         await bench.damage(flip(row_key(FIRST.raw)))
         running = asyncio.get_running_loop().create_task(holder.run(for_ever))
         with pytest.raises(Corrupt):
@@ -268,7 +265,7 @@ async def test_a_full_disk_is_waited_for() -> None:
     trouble = Trouble()
     bench = Bench(FaultyDisk(SimDisk(Random(0), latency_s=0.0001), trouble))
     async with held(bench) as (holder, _):
-        before = await everything(bench.opened[0])
+        before = await everything_unread(bench.opened[0])
         await bench.damage(flip(row_key(FIRST.raw)))
         with pytest.raises(Corrupt):
             await bench.opened[0].stat([FIRST])
