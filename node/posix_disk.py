@@ -17,6 +17,7 @@ nothing to say.
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import resource
@@ -92,7 +93,7 @@ class PosixDisk:
         self, path: str, *, create: bool = False, direct: bool = False
     ) -> PosixFile:
         flags = _UPDATE | os.O_CREAT if create else _UPDATE
-        work = partial(self._open_regular, _checked(path), flags)
+        work = partial(self._open_for_update, _checked(path), flags)
         opened = await self._run("open", path, work, _release_unwanted)
         blocks = self._blocks if direct and self._make_direct(path, opened) else None
         return PosixFile(path, opened, self._threads, blocks)
@@ -221,6 +222,15 @@ class PosixDisk:
                 self._threads.run(partial(_close_quietly, number))
 
     # --- in a thread ------------------------------------------------------------------------------
+
+    def _open_for_update(self, path: str, flags: int) -> Descriptor:
+        """What is there stays readable when the file system has turned read-only."""
+        try:
+            return self._open_regular(path, flags)
+        except OSError as error:
+            if error.errno != errno.EROFS or flags & os.O_CREAT:
+                raise
+        return self._open_regular(path, _READ)
 
     def _open_regular(self, path: str, flags: int) -> Descriptor:
         number = os.open(path, flags, 0o600, dir_fd=self._root)

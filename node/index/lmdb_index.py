@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -34,7 +35,7 @@ from node.index.index import IndexReader, IndexWriter, OpenedIndex
 from node.posix_file import fault
 from node.posix_guard import LOOP, THREAD, Guard
 from node.posix_threads import Threads
-from ring.errors import Corrupt, DiskFull, StorageFault
+from ring.errors import Corrupt, DiskFull, HoldfastError, StorageFault
 from ring.limits import GIB, MIB
 from ring.seams import Disk
 
@@ -221,19 +222,29 @@ class LmdbIndex:
         return await future
 
     def _over(self, _result: object, _future: object) -> None:
+        if self._failed and not self._closed:
+            with suppress(HoldfastError):  # then the next one tries again
+                self._open_anew()  # after a failed commit LMDB lets nobody read either
         self._turn.release()
 
     def _make_ready(self) -> None:
         """Rule 3."""
         self._require_open()
         if self._failed:
-            self._environment.close()
-            self._environment = _open(self._path, self._map_bytes)
+            self._open_anew()
         if self._grows:
             self._grows = False
             if self._map_bytes >= self._map_bytes_max:
                 raise DiskFull(f"the index fills all {self._map_bytes} bytes that it may have")
             self._grow()
+
+    def _open_anew(self) -> None:
+        """Only for reading when the disk allows no more; then commits fail, and reads go on."""
+        self._environment.close()
+        try:
+            self._environment = _open(self._path, self._map_bytes)
+        except StorageFault:
+            self._environment = _open_for_reading(self._path)
 
     def _grow(self) -> None:
         map_bytes = min(2 * self._map_bytes, self._map_bytes_max)
@@ -314,6 +325,13 @@ def _open(path: str, map_bytes: int) -> lmdb.Environment:
             max_spare_txns=1,
             lib_version=0,  # data format 1 of LMDB 0.9
         )
+    except lmdb.Error as error:
+        raise _translated(path, error) from error
+
+
+def _open_for_reading(path: str) -> lmdb.Environment:
+    try:
+        return lmdb.open(path, readonly=True, lock=False, readahead=False, lib_version=0)
     except lmdb.Error as error:
         raise _translated(path, error) from error
 
