@@ -71,6 +71,7 @@ class PowerCuts:
         self._jobs = jobs
         self._tell = tell
         self._next_number = 0
+        self._stopped = False
 
     def run(self, states: int) -> Tally:
         """Judge so many states."""
@@ -124,18 +125,22 @@ class PowerCuts:
         started_s = time.monotonic()
         shares = [cuts[first :: self._jobs] for first in range(self._jobs)]
         with ThreadPoolExecutor(self._jobs) as pool:
-            for _ in pool.map(self._judge_share, [recording] * len(shares), shares):
-                pass
+            try:
+                for _ in pool.map(self._judge_share, [recording] * len(shares), shares):
+                    pass
+            except BaseException:
+                self._stopped = True
+                raise
         self.tally.judge_s += time.monotonic() - started_s
 
     def _judge_share(self, recording: Recording, cuts: Sequence[Cut]) -> None:
         """With one process, and another one after each that died."""
         rest, deaths = list(cuts), 0
-        while rest and deaths < DEATHS_MAX:
+        while rest and deaths < DEATHS_MAX and not self._stopped:
             name = f"{rest[0].number}-{deaths}"
             done = self._judge_some(recording, name, rest)
             rest = rest[done:]
-            if rest:
+            if rest and not self._stopped:
                 deaths += 1
                 died = rest.pop(0)
                 self._found_wrong(died, f"the process that judges died, see {recording.directory}")
@@ -170,6 +175,8 @@ class PowerCuts:
         self.tally.states += 1
         self.tally.fates[str(fate)] += 1
         self.tally.given_up.update(map(str, given_up))
+        for reason in given_up:
+            self._tell(f"{self._subject.name}: index made anew at {cut}: {reason}")
         if wrong is not None:
             self._found_wrong(cut, f"({fate}) {wrong}")
         if self.tally.states % 50 == 0:

@@ -6,6 +6,7 @@ a bit for each blob that claims it; NOTHING when the store knows nothing of it.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -101,7 +102,8 @@ class WatchedHome:
         return opened
 
     async def discard(self) -> None:
-        self.given_up.append("it did not suit the log")
+        asked_by = traceback.extract_stack(limit=2)[0].name
+        self.given_up.append(f"{asked_by} discards it")
         await self._home.discard()
 
 
