@@ -65,7 +65,8 @@ def check(*, path: str, as_json: bool) -> int:
 def rebuild(*, path: str, as_json: bool) -> None:
     """Make the index of a stopped node anew from its log. Only for the store pages.
 
-    A node does so by itself when it cannot open its index; this is for one that rotted since.
+    A node does so by itself when it cannot open its index, or finds it damaged while it runs; this
+    is for whoever does not trust it and does not want to wait.
     """
     made = rebuild_node(path)
     if as_json:

@@ -24,7 +24,15 @@ from tests.fakes.faulty_disk import FaultyDisk, Trouble
 from tests.fakes.file_index import FileIndexHome
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.virtual_time import in_virtual_time
-from tests.node.recordlog.load import DATA, TINY, VALUE_OF, Load, everything, everything_unread
+from tests.node.recordlog.load import (
+    DATA,
+    TINY,
+    VALUE_OF,
+    Load,
+    everything,
+    everything_unread,
+    judge,
+)
 from tests.sim.disk import SimDisk
 from tests.sim.host import SimRandomness
 
@@ -345,3 +353,44 @@ async def test_a_store_is_not_closed_under_those_who_use_it() -> None:
             assert (await store.get(KEYS[1]))[1] == VALUE_OF[KEYS[1]]
             assert len(bench.opened) == 1
         await until(lambda: holder.mended_total == 1)
+
+
+def flip_some(rng: Random) -> Callable[[IndexWriter], None]:
+    """Flip a bit of one to three values, or lose them."""
+
+    def work(writer: IndexWriter) -> None:
+        pairs = writer.after(b"", 1000, below=b"\xff")
+        for key, value in rng.sample(pairs, min(len(pairs), rng.randrange(1, 4))):
+            if rng.random() < 0.3:
+                writer.delete(key)
+            else:
+                at = rng.randrange(len(value))
+                writer.put(key, value[:at] + bytes((value[at] ^ 1,)) + value[at + 1 :])
+
+    return work
+
+
+@pytest.mark.parametrize("seed", range(5))
+@in_virtual_time
+async def test_what_was_promised_holds_though_the_index_rots_again_and_again(seed: int) -> None:
+    rng = Random(seed)
+    bench = Bench()
+    bench.settings = replace(TINY, patrol=PatrolSettings(period_s=1e9))
+    load = Load(rng)
+    holder = StoreHolder(bench.open)
+    await holder.open()
+    running = asyncio.get_running_loop().create_task(holder.run(for_ever))
+    for _ in range(4):
+        store = bench.opened[-1]
+        working = asyncio.get_running_loop().create_task(load.work(store, 30))
+        await asyncio.sleep(rng.random() * 0.2)
+        await bench.damage(flip_some(rng))
+        wrong = await store.table.verify()  # before anybody is told that a lost row is absent
+        await working
+        if wrong is not None or store.table.damage is not None:
+            await until(lambda: holder.store not in {None, store})  # noqa: B023 - of this round
+        await judge(bench.opened[-1], load.promise)
+        await load.witness(bench.opened[-1])
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await holder.close()
