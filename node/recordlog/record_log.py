@@ -6,12 +6,15 @@ Rules:
     batch with the key's row; if that fails they are forgotten.
 3.  The table changes when the batch is durable, in the order of the log, and always as the batch
     read back would change it.
+4.  What is damaged in the last batch of a log looks like a torn write, which is cut off.  So when
+    nothing more comes, an empty batch is put behind what was acknowledged (`seal`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -57,6 +60,7 @@ class RecordLog:
         self._pending: list[_Commit] = []
         self._worker: asyncio.Task[None] | None = None
         self._unapplied: StoredBatch | None = None
+        self._sealed = False
         self._closed = False
 
     async def commit(self, change: RecordChange, *, essential: bool = False) -> None:
@@ -109,8 +113,16 @@ class RecordLog:
         """Whether the table has everything that is durable."""
         return self._unapplied is None
 
+    async def seal(self) -> None:
+        """Rule 4; does nothing while more comes, or when there is no room.  Raises StorageFault."""
+        if not self._sealed and not self._pending and not self._closed:
+            with suppress(DiskFull):
+                await self.commit(RecordChange())
+
     async def close(self) -> None:
         """See Ledger."""
+        with suppress(StorageFault):
+            await self.seal()
         self._closed = True
         if self._worker is not None:
             await self._worker
@@ -161,7 +173,9 @@ class RecordLog:
         for commit in commits:
             batch.values.update(commit.values)
             batch.places.update(commit.places)
+        self._sealed = False
         stored = await self.tail.append(batch.encode(), essential=essential)
+        self._sealed = not (batch.change or batch.values or batch.places)
         self._unapplied = stored
         places = batch.places_in(stored)
         self._table.apply(batch.change, places, stored.end.position)

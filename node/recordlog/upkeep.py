@@ -73,6 +73,7 @@ class Upkeep:
         self._checkpoint_at_bytes = settings.checkpoint_bytes
         self._checkpoint_at_s = 0.0
         self._checkpointed_bytes = 0
+        self._seen_bytes = 0  # applied at the last look
         self._sizes: dict[int, int] = {}
         self._failing: dict[str, str] = {}  # what failed last time, so that it is logged once
         self._choice = VictimChoice(settings.live_share_min, settings.live_share_max)
@@ -93,6 +94,7 @@ class Upkeep:
     async def look(self) -> bool:
         """One round, whether a segment was freed; what fails keeps nothing else from being done."""
         await self._try("going on after a fault", self._heal)
+        await self._try("putting a batch behind the last", self._seal_if_quiet)
         await self._try("a checkpoint", self._checkpoint_if_due)
         await self._try("the reserve", self._keep_reserves)
         return await self.free_one()
@@ -132,6 +134,11 @@ class Upkeep:
         """After a failed write, have a segment say where the log ended before a start looks."""
         if self._log.tail.has_failed:
             await self._log.commit(RecordChange(), essential=True)
+
+    async def _seal_if_quiet(self) -> None:
+        applied, self._seen_bytes = self._seen_bytes, self._log.bytes_applied
+        if applied == self._seen_bytes:
+            await self._log.seal()
 
     async def _keep_reserves(self) -> None:
         """A small store, that never filled a bulk segment, does without the large reserve."""

@@ -41,6 +41,7 @@ RECORD_LOG_MUTANTS: Final = (
         "log: a checkpoint before the sync",
         "node/recordlog/record_log.py",
         "        stored = await self.tail.append(batch.encode(), essential=essential)\n"
+        "        self._sealed = not (batch.change or batch.values or batch.places)\n"
         "        self._unapplied = stored\n"
         "        places = batch.places_in(stored)\n"
         "        self._table.apply(batch.change, places, stored.end.position)\n",
@@ -93,6 +94,13 @@ RECORD_LOG_MUTANTS: Final = (
         "        if batch is None or batch.is_whole or batch.end.offset <= self._known_bytes:\n",
         "        if batch is not None:\n",
         ("tests/node/recordlog/test_formats.py", "tests/node/recordlog/test_crash_states.py"),
+    ),
+    Mutant(
+        "log: nothing is put behind the last batch",
+        "node/recordlog/record_log.py",
+        "        if not self._sealed and not self._pending and not self._closed:\n",
+        "        if False:\n",
+        ("tests/node/recordlog/test_log_recovery.py",),
     ),
     Mutant(
         "log: a rotten value ends the log",

@@ -114,6 +114,37 @@ def test_a_rotten_value_in_the_log_costs_only_itself_at_a_start() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "quiet for a while"])
+def test_damage_to_what_was_acknowledged_last_is_not_taken_for_a_torn_write(
+    *, closed: bool
+) -> None:
+    async def main() -> None:
+        disk = SimDisk(Random(0), latency_s=0.0001)
+        store = await open_store(disk, 0)
+        await put(store, 0)
+        await store.bury(SMALL[0], 1)
+        await put(store, 1)
+        at = store.table.location(SMALL[1].raw)
+        assert at is not None
+        path = store.files.path(at.segment)
+        if closed:
+            await store.close()
+        else:
+            await store.upkeep.look()
+            await store.upkeep.look()
+            disk = disk.crash()
+        disk.flip(path, 8 * at.offset)
+        store = await open_store(disk, 1, broken="so that all of the log is replayed")
+        states = await store.stat([SMALL[0], SMALL[1]])
+        assert [state.root for state in states] == [dead(1), live(1)]
+        await store.close()
+        disk.flip(path, 8 * (at.offset - 1))
+        with pytest.raises(Corrupt, match="damaged"):
+            await open_store(disk, 2, broken="so that all of the log is replayed")
+
+    run(main())
+
+
 def test_a_segment_of_another_store_is_refused() -> None:
     async def main() -> None:
         disks = []
