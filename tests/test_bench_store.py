@@ -11,8 +11,9 @@ from bench.__main__ import main
 from bench.deadline import Deadline
 from bench.failure import RowFailed
 from bench.pairs import Pair
-from bench.plan import MIB
+from bench.plan import MIB, SMALL_BYTES
 from bench.store import bodies, load, run
+from bench.store.amplification import stored_in_a_round
 from bench.store.counting import (
     CountingDisk,
     Written,
@@ -25,7 +26,8 @@ from bench.store.opened import Kind, folder_bytes, opened
 from bench.store.scale import QUICK, Scale
 from bench.store.setting import Setting
 from bench.store.start import said_value
-from node.recordlog.page_store import PageRecordStore
+from node.recordlog.page_store import PageRecordStore, PageSettings
+from node.recordlog.upkeep import UpkeepSettings
 
 IO = "rchar: 1\nwchar: 77\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 8192\n"
 
@@ -137,6 +139,19 @@ async def test_a_store_on_the_counting_disk_keeps_what_it_is_given(tmp_path: Pat
         assert disk.zeros > 0
         assert isinstance(store, PageRecordStore)
     assert folder_bytes(tmp_path) >= disk.zeros
+
+
+async def test_a_round_goes_from_one_checkpoint_of_the_store_to_the_next(tmp_path: Path) -> None:
+    disk = CountingDisk(str(tmp_path))
+    upkeep = UpkeepSettings(interval_s=0.01, checkpoint_bytes=MIB)
+    async with opened(Kind.PAGES, tmp_path, PageSettings(upkeep=upkeep), disk) as store:
+        wrote, count = await stored_in_a_round(store, disk, 16, 100_000)
+
+        assert count > 0
+        assert wrote.without_zeros >= count * SMALL_BYTES
+        assert wrote.index > 0
+        with pytest.raises(RowFailed, match="no two checkpoints"):
+            await stored_in_a_round(store, disk, 16, 0)
 
 
 # --- loads ----------------------------------------------------------------------------------------

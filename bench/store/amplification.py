@@ -15,7 +15,7 @@ from bench.store.bodies import Body
 from bench.store.counting import CountingDisk, Written
 from bench.store.figure import Figure
 from bench.store.opened import Kind, Loop, folder_bytes, running_loop
-from bench.store.scale import AMPLIFICATION_WRITERS, FULL_SEGMENT_BYTES, LARGER_BYTES
+from bench.store.scale import AMPLIFICATION_WRITERS, LARGER_BYTES
 from bench.store.setting import Setting
 from node.record_keeper import RecordKeeper
 from node.recordlog.log_tail import LogSizes
@@ -28,6 +28,8 @@ _BUDGET_LONE_BLOCKS: Final = 3
 _BUDGET_DELETES: Final = 4.0
 _LIMIT_OF: Final = "every byte written once"
 _WRITERS: Final = 16
+_SEGMENTS_MIN: Final = 12
+_AT_ONCE: Final = 1_000
 _TOMBSTONES_SHARE: Final = 4  # one for so many live records
 UNTHROTTLED: Final = 1e12
 
@@ -63,6 +65,25 @@ async def stored(
     return disk.written().since(before)
 
 
+async def stored_in_a_round(
+    store: RecordKeeper, disk: CountingDisk, writers: int, records_max: int
+) -> tuple[Written, int]:
+    """What is written from the end of one checkpoint that the store makes by itself to the end of
+    the next, and how many records were put meanwhile.  RowFailed when that takes too many.
+    """
+    assert isinstance(store, PageRecordStore)
+    count = 0
+    before, first = disk.written(), 0
+    for checkpoints in (store.upkeep.checkpoints_total + 1, store.upkeep.checkpoints_total + 2):
+        before, first = disk.written(), count
+        while store.upkeep.checkpoints_total < checkpoints:
+            if count >= records_max:
+                raise RowFailed(f"no two checkpoints within {records_max:,} puts")
+            await load.puts(store, iter(bodies.make(_AT_ONCE, SMALL_BYTES)), writers)
+            count += _AT_ONCE
+    return disk.written().since(before), count - first
+
+
 def parts(wrote: Written, stored_bytes: int) -> str:
     """Where the bytes went, in words."""
     return (
@@ -95,10 +116,11 @@ def _figures(wrote: Written, size_bytes: int, writers: int, count: int) -> list[
 
 
 def churn(setting: Setting) -> list[Figure]:
-    """Replace records one by one while compaction keeps pace.
+    """Replace records one by one while compaction keeps as much of the store live as it does.
 
-    How much of the disk is live is for compaction to decide; the note says it.  Tombstones are
-    dropped later on, as a cluster does when all nodes have them.
+    Tombstones are dropped later on, as a cluster does when all nodes have them.  What counts is how
+    many segments there are, not how long they are: where there are few, none has the time to become
+    emptier than the others.
     """
     scale = setting.scale
     sizes = LogSizes(segment_bytes=scale.churn_segment_bytes)
@@ -141,11 +163,12 @@ def _churned(
         1.0,
         _LIMIT_OF,
         _BUDGET_DELETES,
-        full_scale=scale.churn_segment_bytes >= FULL_SEGMENT_BYTES,
-        note=f"{scale.churn_records:,} live records in segments of "
-        f"{size_words(scale.churn_segment_bytes)}, each replaced {scale.churn_turns} times; "
-        f"values were {min(shares):.0%} to {max(shares):.0%} of the log's files; "
-        f"{freed} of {len(segments)} segments freed; {parts(wrote, stored_bytes)}",
+        full_scale=len(segments) >= _SEGMENTS_MIN,
+        note=f"{scale.churn_records:,} live records in {len(segments)} segments of "
+        f"{size_words(scale.churn_segment_bytes)}, each replaced {scale.churn_turns} times; kept "
+        f"{UpkeepSettings().live_share_min:.0%} live, rows included; values alone were "
+        f"{min(shares):.0%} to {max(shares):.0%} of the log's files, with their padding; "
+        f"{freed} of the first segments freed; {parts(wrote, stored_bytes)}",
     )
 
 

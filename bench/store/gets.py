@@ -109,12 +109,7 @@ class _Readers:
             body = next(left, None)
             if body is None:
                 return False
-            answer = self._store.get_now(body.key)
-            if answer is None:
-                waited += 1
-                answer = await self._store.get(body.key)
-            if answer[1] != body.value:
-                raise RowFailed("a record came back otherwise than it was put")
+            waited += await load.get(self._store, body)
             return True
 
         done = await load.together(one, readers)

@@ -47,6 +47,17 @@ async def put(store: RecordKeeper, body: Body) -> None:
         raise RowFailed("a store said that it had what it was never given")
 
 
+async def get(store: RecordKeeper, body: Body) -> bool:
+    """One get as a node's server makes it; whether it had to wait.  RowFailed for a wrong value."""
+    answer = store.get_now(body.key)
+    waited = answer is None
+    if answer is None:
+        answer = await store.get(body.key)
+    if answer[1] != body.value:
+        raise RowFailed("a record came back otherwise than it was put")
+    return waited
+
+
 async def puts(
     store: RecordKeeper, bodies: Iterator[Body], writers: int, seconds: float = float("inf")
 ) -> Done:

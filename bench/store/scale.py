@@ -28,7 +28,7 @@ class Scale:
     each is replaced churn_turns times.  segment_bytes: of the log where compaction is measured,
     compaction_segments: filled there.  latency_seconds: of puts without compaction.  chunks: for
     each pair.  records: in the store that is opened, open_rounds times.  tail_records: since its
-    last checkpoint.
+    last checkpoint.  round_records_max: put into it at most until it has made two checkpoints.
     """
 
     pairs: int = 3
@@ -40,9 +40,9 @@ class Scale:
     lone_puts: int = 5_000
     small_puts: int = 20_000
     larger_bytes: int = 64 * MIB
-    churn_records: int = 16_000
+    churn_records: int = 48_000
     churn_turns: int = 3
-    churn_segment_bytes: int = 8 * MIB
+    churn_segment_bytes: int = 4 * MIB
     segment_bytes: int = FULL_SEGMENT_BYTES
     compaction_segments: int = 3
     latency_seconds: float = 3.0
@@ -50,6 +50,7 @@ class Scale:
     records: int = FULL_RECORDS
     open_rounds: int = 3
     tail_records: int = 100_000
+    round_records_max: int = 600_000
 
 
 QUICK: Final = Scale(
@@ -64,7 +65,7 @@ QUICK: Final = Scale(
     larger_bytes=16 * MIB,
     churn_records=3_000,
     churn_turns=2,
-    churn_segment_bytes=MIB,
+    churn_segment_bytes=512 * KIB,
     segment_bytes=8 * MIB,
     compaction_segments=2,
     latency_seconds=1.0,
@@ -72,4 +73,5 @@ QUICK: Final = Scale(
     records=20_000,
     open_rounds=1,
     tail_records=4_000,
+    round_records_max=300_000,
 )

@@ -22,8 +22,7 @@ from bench.failure import RowFailed
 from bench.memory import INTERVAL_S, MemorySampler
 from bench.plan import MIB, SMALL_BYTES, size_words
 from bench.scratch import require_room
-from bench.store import bodies
-from bench.store.amplification import BUDGET, parts, stored
+from bench.store.amplification import BUDGET, parts, stored_in_a_round
 from bench.store.counting import CountingDisk
 from bench.store.figure import Figure
 from bench.store.opened import Kind, running_loop
@@ -102,21 +101,20 @@ def _figures(
 
 
 def _amplification(setting: Setting, records: int) -> Figure:
-    count = setting.scale.small_puts
     folder = setting.folder / "full"
     disk = CountingDisk(str(folder))
     with running_loop(setting.deadline) as loop:
         store = loop.open(Kind.PAGES, folder, disk=disk)
-        made = bodies.make(count, SMALL_BYTES)
-        wrote = loop.run(stored(store, disk, made, _WRITERS))
-    stored_bytes = count * SMALL_BYTES
+        records_max = setting.scale.round_records_max
+        wrote, count = loop.run(stored_in_a_round(store, disk, _WRITERS, records_max))
     return Figure(
         "amplification-large-store",
         f"bytes written for each stored, {size_words(SMALL_BYTES)}, {_WRITERS} writers, into a "
         f"store of {records:,} records",
-        "bytes", wrote.without_zeros / stored_bytes, 1.0, "every byte written once", BUDGET,
-        full_scale=records >= FULL_RECORDS,
-        note=f"{count:,} puts, checkpoints included: {parts(wrote, stored_bytes)}",
+        "bytes", wrote.without_zeros / (count * SMALL_BYTES), 1.0, "every byte written once",
+        BUDGET, full_scale=records >= FULL_RECORDS,
+        note=f"{count:,} puts from one checkpoint to the next, as the store makes them: "
+        f"{parts(wrote, count * SMALL_BYTES)}",
     )
 
 

@@ -36,7 +36,7 @@ from ring.record import RecordKey, RecordState, without_value
 
 ROW_BYTES_ABOUT: Final = 160  # of a row in the log, with its place and that it is forgotten first
 SLICE_KEYS: Final = 128  # locked together
-_BATCH_BYTES: Final = 256 * KIB  # of values that go into one commit, unless one is more
+_BATCH_BYTES: Final = 128 * KIB  # of values that go into one commit, unless one is more
 _KEYS_A_TURN: Final = 16
 _KEYS_SCANNED: Final = 64
 _CLAIMANTS: Final = 1000

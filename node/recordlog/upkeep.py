@@ -23,7 +23,7 @@ from node.recordlog.segment_files import SegmentFiles
 from node.recordlog.segment_head import SegmentKind
 from node.recordlog.victim_choice import Candidate, VictimChoice
 from ring.errors import HoldfastError, StorageFault
-from ring.limits import MIB
+from ring.limits import KIB, MIB
 
 log = structlog.get_logger()
 
@@ -32,8 +32,9 @@ class UpkeepSettings(Struct, frozen=True):
     """interval_s: between two looks.
 
     checkpoint_bytes of the log and checkpoint_s: after which a checkpoint is made, and whenever the
-    table says that it is full.  Each writes about a page of the index for each row until nearly all
-    pages are, so few and large ones write least; what was written since is replayed by a start.
+    table says that it is full and has checkpoint_rows_min in memory (230 bytes each).  A checkpoint
+    writes about a page of the index for each row until nearly all pages are, so few and large ones
+    write least; what was written since is replayed by a start.
     live_share_min: of the store; with less of it that counts, segments are freed.  live_share_max:
     of a segment that is freed.  compaction_bytes_per_s: read and written by that at most.
     """
@@ -41,13 +42,14 @@ class UpkeepSettings(Struct, frozen=True):
     interval_s: float = 1.0
     checkpoint_bytes: int = 512 * MIB
     checkpoint_s: float = 300.0
+    checkpoint_rows_min: int = 96 * KIB
     live_share_min: float = 0.7
     live_share_max: float = 0.75
     compaction_bytes_per_s: float = 32.0 * MIB
 
 
 class Upkeep:
-    """See the module.  failures_total: rounds that met an error."""
+    """See the module.  failures_total: rounds that met an error.  checkpoints_total: made here."""
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class Upkeep:
         bulk_reserve_bytes: int,
     ) -> None:
         self.failures_total = 0
+        self.checkpoints_total = 0
         self._settings = settings
         self._files = files
         self._table = table
@@ -103,6 +106,7 @@ class Upkeep:
         """Bring the table into its index; raises StorageFault, DiskFull or Corrupt."""
         applied = self._log.bytes_applied
         await self._table.checkpoint()
+        self.checkpoints_total += 1
         self._checkpointed_bytes = applied
         self._checkpoint_at_bytes = applied + self._settings.checkpoint_bytes
         self._checkpoint_at_s = asyncio.get_running_loop().time() + self._settings.checkpoint_s
@@ -152,7 +156,8 @@ class Upkeep:
         applied = self._log.bytes_applied
         is_late = asyncio.get_running_loop().time() >= self._checkpoint_at_s
         grown = applied > self._checkpointed_bytes
-        is_much = applied >= self._checkpoint_at_bytes or self._table.is_full
+        is_full = self._table.is_full and self._table.pending >= self._settings.checkpoint_rows_min
+        is_much = applied >= self._checkpoint_at_bytes or is_full
         if is_much or (is_late and grown):
             await self.checkpoint()
 

@@ -43,6 +43,10 @@ class DamageablePageStore(PageRecordStore):
         await self._values.write(key, kind, value)
         await self._ledger.commit(RecordChange(rows={key.raw: row}))
 
+    async def remember(self, rows: dict[bytes, int]) -> None:
+        """Have the table know rows, all in one change."""
+        await self._ledger.commit(RecordChange(rows=rows))
+
     async def stage(self, key: RecordKey, value: bytes) -> None:
         """What a put does before it commits."""
         await self._values.write(key, RecordKind.DATA, value)

@@ -206,6 +206,20 @@ RECORD_LOG_MUTANTS: Final = (
         ("tests/node/recordlog/test_compaction_damage.py",),
     ),
     Mutant(
+        "log: a full table is not brought into the index",
+        "node/recordlog/upkeep.py",
+        "        is_much = applied >= self._checkpoint_at_bytes or is_full\n",
+        "        is_much = applied >= self._checkpoint_at_bytes\n",
+        ("tests/node/recordlog/test_upkeep.py",),
+    ),
+    Mutant(
+        "log: what is not worth freeing is looked at again and again",
+        "node/recordlog/victim_choice.py",
+        "        until_bytes = applied_bytes + factor * one.used_bytes\n",
+        "        until_bytes = applied_bytes\n",
+        ("tests/node/recordlog/test_victim_choice.py",),
+    ),
+    Mutant(
         "log: extents are not synced before the log names them",
         "node/recordlog/bulk_writer.py",
         "            await segment.sync.wait()\n",
