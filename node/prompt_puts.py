@@ -74,6 +74,7 @@ class PromptPuts:
                 answer.set_result(PutAnswer(after.root, floor, had=False))
             else:
                 answer.set_exception(error)
+                answer.exception()  # that nobody waits any more is no fault
 
         self._ledger.submit(RecordChange(rows={raw: pack_row(after)}), ended)
         return answer

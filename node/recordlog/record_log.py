@@ -22,7 +22,7 @@ import structlog
 from msgspec import Struct
 
 from node.index.located_table import LocatedTable
-from node.index.location import Location
+from node.index.location import Location, Position
 from node.ledger import Ended, committed, tell
 from node.record_change import RecordChange
 from node.recordlog.batch import Batch, StoredBatch
@@ -48,13 +48,15 @@ class RecordLog:
     """node.ledger.Ledger over the end of a log.
 
     staged: values by RecordKey.raw that the next commit of the key takes along: small ones as
-    bytes, large ones as the place where they are durable already.
+    bytes, large ones as the place where they are durable already.  last: where the last batch of
+    this process begins, None before there is one.
     """
 
     def __init__(self, tail: LogTail, table: LocatedTable, batch_bytes: int) -> None:
         self.tail = tail
         self.staged: dict[bytes, Buffer | Location] = {}
         self.bytes_applied = 0  # ever, by this process
+        self.last: Position | None = None
         self._table = table
         self._batch_bytes = batch_bytes
         self._pending: list[_Commit] = []
@@ -177,6 +179,7 @@ class RecordLog:
         stored = await self.tail.append(batch.encode(), essential=essential)
         self._sealed = not (batch.change or batch.values or batch.places)
         self._unapplied = stored
+        self.last = Position(stored.end.segment, stored.start)
         places = batch.places_in(stored)
         self._table.apply(batch.change, places, stored.end.position)
         self._applied(stored)

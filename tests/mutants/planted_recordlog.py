@@ -43,6 +43,7 @@ RECORD_LOG_MUTANTS: Final = (
         "        stored = await self.tail.append(batch.encode(), essential=essential)\n"
         "        self._sealed = not (batch.change or batch.values or batch.places)\n"
         "        self._unapplied = stored\n"
+        "        self.last = Position(stored.end.segment, stored.start)\n"
         "        places = batch.places_in(stored)\n"
         "        self._table.apply(batch.change, places, stored.end.position)\n",
         "        from node.recordlog.batch import seal\n"

@@ -30,6 +30,7 @@ class NodeProcess:
 
     def __init__(self, machine: Machine) -> None:
         self.alive = True
+        self.store: LocalRecordStore | None = None
         self._machine = machine
         node = machine.node
         self.service = NodeService(
@@ -52,6 +53,7 @@ class NodeProcess:
         machine = self._machine
         store = await machine.make_store(machine.disk, machine.clock, machine.randomness)
         await machine.check_store(machine.node, store)
+        self.store = store
         return store
 
 
@@ -97,6 +99,11 @@ class Machine:
     def is_up(self) -> bool:
         """Whether a process runs here."""
         return self._process is not None
+
+    @property
+    def store(self) -> LocalRecordStore | None:
+        """The store of the process, None when there is none."""
+        return None if self._process is None else self._process.store
 
     @property
     def state(self) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
-from node.file_paths import PREFIXES, value_path
 from ring.digest import Digest
 from ring.layout import LiveLayouts
 from ring.life import NodeId
@@ -23,6 +22,7 @@ from tests.sim.machine import Machine
 from tests.sim.network import Network, Place
 from tests.sim.options import Damage, Options, Weather
 from tests.sim.promises import Promises
+from tests.sim.stores import copy_in
 from tests.sim.trace import Trace
 
 Move = Callable[[], Coroutine[Any, Any, None]]
@@ -210,16 +210,15 @@ class Nemesis:
 
     def rot_copy(self, node: NodeId, digest: Digest) -> None:
         """Flip one bit of a node's copy, if it has one; budget or no budget."""
-        disk = self._machines[node].disk
-        paths = [value_path(RecordKey(digest), kind) for kind in PREFIXES]
-        copies = [(path, file) for path, file in disk.files() if path in paths and file.content]
-        if not copies:
+        machine = self._machines[node]
+        copy = copy_in(machine.disk, machine.store, RecordKey(digest))
+        if copy is None:
             return
-        path, file = self._rng.choice(copies)
-        self._trace.fault("rot", node, path)
+        self._trace.fault("rot", node, copy.path)
         self._rotten.setdefault(digest, {})[node] = None
         self._promises.excuse(node, digest)
-        disk.flip(path, self._rng.randrange(8 * len(file.content)))
+        bit = self._rng.randrange(8 * copy.size_bytes)
+        machine.disk.flip(copy.path, 8 * copy.offset + bit)
 
     def has_rotten(self, digest: Digest) -> bool:
         """Whether a copy of it ever rotted."""

@@ -28,8 +28,7 @@ class Damage(enum.Enum):
 class Options:
     """Counts, mean times in virtual seconds, and rates per message.
 
-    store: "files", "pages", where copies do not rot yet, or "memory", which loses everything when
-        its process ends.
+    store: "files", "pages", or "memory", which loses everything when its process ends.
     large: one blob of the pool is larger than a chunk, and one is its first chunk.
     genesis_is_rough: faults begin before the first start is over.
     work_s: when clients stop, however much they still had in mind.
