@@ -137,11 +137,11 @@ class KeyMover:
                     if state.exists or forget:
                         change.dropped.append(key)
                     if state.exists:
-                        at = self._table.location(key)
+                        at = self._table.location(key) if state.held else None
                         if at is not None and at.segment == number:
                             state = await self._restage(RecordKey.from_raw(key), state, at)
                             moved_bytes += at.size_bytes
-                        else:
+                        elif at is not None:
                             places[key] = at
                         change.rows[key] = pack_row(state)
                         change.claims += self._claims(key)
