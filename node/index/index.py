@@ -47,6 +47,9 @@ class Index(IndexReader, Protocol):
     async def read(self, work: Callable[[IndexReader], T]) -> T:
         """Do `work` off the event loop over one state of the index."""
 
+    async def warm(self) -> None:
+        """Have in memory what `get` will ask for, as far as is worth it; raises StorageFault."""
+
     def condemn(self) -> None:
         """What is in here is wrong: the next `open` of its home discards it.
 

@@ -3,6 +3,8 @@
 A value that changed is found when it is read; a row that the index lost, or brought back, only by
 the count and sum of its partition.
 
+It begins by having the index in memory, where the event loop need not wait for it.
+
 Rules:
 1.  A partition at a time, the one that was looked at longest ago first.  Where to begin follows
     from the clock, so nothing has to be remembered and a restart begins nothing anew.
@@ -50,6 +52,10 @@ class IndexPatrol:
 
     async def run(self) -> None:
         """Until damage is found, or cancelled."""
+        try:
+            await self._table.warm()
+        except StorageFault as error:
+            self._fail(error)
         partition = self._due_now()
         while True:
             await asyncio.sleep(self._pause_s())
@@ -64,14 +70,17 @@ class IndexPatrol:
             if wrong is None and partition == PARTITIONS - 1:
                 wrong = await self._table.verify_summary()
         except StorageFault as error:
-            self.failures_total += 1
-            if not self._is_failing:
-                log.warning("the index cannot be looked through", error=error.detail)
-            self._is_failing = True
+            self._fail(error)
             return True
         self._is_failing = False
         self.checked_total += wrong is None
         return wrong is None
+
+    def _fail(self, error: StorageFault) -> None:
+        self.failures_total += 1
+        if not self._is_failing:
+            log.warning("the index cannot be looked through", error=error.detail)
+        self._is_failing = True
 
     def _due_now(self) -> int:
         share = self._clock.now_s() % self._settings.period_s / self._settings.period_s

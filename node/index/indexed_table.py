@@ -257,6 +257,10 @@ class IndexedTable:
                 await self._merge(self._freeze())
         return self._covered
 
+    async def warm(self) -> None:
+        """See Index."""
+        await self._index.warm()
+
     async def verify_partition(self, partition: int) -> str | None:
         """What is wrong with a partition in the index, None when nothing is; reads all of it."""
         return await self._look(partitions_check(partition, partition + 1))

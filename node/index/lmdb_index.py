@@ -6,8 +6,10 @@ Rules:
     the last transaction whole or absent.  What it leaves out, syncing the directory of its new
     files, is done here.
 2.  Transactions run one at a time in a thread; `get` and `after` of the index itself are short
-    transactions in the event loop.  What they read may have to come from the disk, which takes as
-    long as a page does.
+    transactions in the event loop.  What they read may have to come from the disk, and the loop
+    waits for the page.  So `warm` reads the file once from end to end after a start: page by page
+    in the order of hashes that takes twenty times as long, all of it in the loop.  What does not
+    fit into memory, or is evicted, is waited for.
 3.  The map is enlarged, or the file opened anew after a failure, in the event loop while no thread
     is inside: nobody may look into a map that moves.
 4.  After a failed commit nothing is committed before LMDB has opened the file anew and a sync of
@@ -34,6 +36,7 @@ import structlog
 from node.index.index import IndexReader, IndexWriter, OpenedIndex
 from node.posix_file import fault
 from node.posix_guard import LOOP, THREAD, Guard
+from node.posix_page_cache import CACHED_BYTES_MAX, STEP_BYTES, read_step
 from node.posix_threads import Threads
 from ring.errors import Corrupt, DiskFull, HoldfastError, StorageFault
 from ring.limits import GIB, MIB
@@ -194,6 +197,12 @@ class LmdbIndex:
 
     async def read(self, work: Callable[[IndexReader], T]) -> T:
         return await self._run(partial(self._look, work))
+
+    async def warm(self) -> None:
+        path = os.path.join(self._path, _DATA)
+        for offset in range(0, CACHED_BYTES_MAX, STEP_BYTES):
+            if not await self._run(partial(read_step, path, offset)):
+                break
 
     def condemn(self) -> None:
         if not self._closed:

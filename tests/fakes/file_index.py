@@ -56,6 +56,9 @@ class FileIndex:
     async def read(self, work: Callable[[IndexReader], T]) -> T:
         return work(self._open_state())
 
+    async def warm(self) -> None:
+        self._open_state()
+
     def condemn(self) -> None:
         self._home.broken = "it was found to be damaged while it was in use"
 

@@ -6,7 +6,14 @@ from typing import Final
 
 from tests.mutants.planted import CLUSTER_MUTANTS
 from tests.mutants.planted_index import INDEX_MUTANTS
+from tests.mutants.planted_mending import MENDING_MUTANTS
 from tests.mutants.planted_pages import PAGE_MUTANTS
 from tests.mutants.planted_recordlog import RECORD_LOG_MUTANTS
 
-MUTANTS: Final = (*CLUSTER_MUTANTS, *INDEX_MUTANTS, *PAGE_MUTANTS, *RECORD_LOG_MUTANTS)
+MUTANTS: Final = (
+    *CLUSTER_MUTANTS,
+    *INDEX_MUTANTS,
+    *MENDING_MUTANTS,
+    *PAGE_MUTANTS,
+    *RECORD_LOG_MUTANTS,
+)

@@ -92,6 +92,9 @@ class _StoppingIndex:
     async def read(self, work: Callable[[IndexReader], T]) -> T:
         return await self._index.read(work)
 
+    async def warm(self) -> None:
+        await self._index.warm()
+
     def condemn(self) -> None:
         self._index.condemn()
 
