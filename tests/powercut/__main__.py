@@ -81,7 +81,9 @@ class Run:
 
     def _power_cuts(self, subject: Subject) -> tuple[str, list[str]]:
         options = self._options
-        cuts = PowerCuts(subject, self._place, options.seed, options.jobs, self.tell)
+        cuts = PowerCuts(
+            subject, self._place, options.seed, options.jobs, self.tell, kept_in=options.directory
+        )
         tally = cuts.run(max(1, int(options.states * subject.share)))
         return in_words(tally), tally.wrong
 
@@ -141,7 +143,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--no-faults", dest="faults", action="store_false",
                         help="leave out read-only, full, frozen and failing disks")
     parser.add_argument("--directory", default="/var/tmp",
-                        help="where kill -9 runs: a directory on a real disk")
+                        help="where kill -9 runs and the recording of a broken promise is kept")
     return parser.parse_args(arguments)
 
 

@@ -10,6 +10,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -58,17 +60,35 @@ class Tally(Struct):
     given_up: Counter[str] = field(default_factory=Counter)
 
 
+class Watch:
+    """Kills a process that says nothing for long: a damaged index can have it turn for ever."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._timer = threading.Timer(STATE_S_MAX, process.kill)
+        self._timer.start()
+
+    def again(self) -> None:
+        self.end()
+        self._timer = threading.Timer(STATE_S_MAX, self._process.kill)
+        self._timer.start()
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+
 class PowerCuts:
     """Everything about one subject; `run` does it."""
 
     def __init__(
-        self, subject: Subject, place: Path, seed: int, jobs: int, tell: Tell
+        self, subject: Subject, place: Path, seed: int, jobs: int, tell: Tell, *, kept_in: str
     ) -> None:
         self.tally = Tally()
         self._subject = subject
         self._place = place
         self._rng = Random(f"{subject.name} {seed}")
         self._jobs = jobs
+        self._kept_in = kept_in
         self._tell = tell
         self._next_number = 0
         self._stopped = False
@@ -87,12 +107,21 @@ class PowerCuts:
                 break
             cuts = self._cuts(recording, history, share)
             self._judge_all(recording, cuts)
+            if self.tally.wrong:
+                self._keep(directory)
             base, before = self._next_disk(recording, history)
             unmount_below(str(directory))
             for path in sorted(directory.iterdir()):
                 if path != base and path.is_file():
                     path.unlink()
         return self.tally
+
+    def _keep(self, directory: Path) -> None:
+        """So that a state can be judged again, see state_judge.py."""
+        kept = tempfile.mkdtemp(prefix="holdfast-powercut-broken-", dir=self._kept_in)
+        for name in ("base", "log", "lines", "before"):
+            subprocess.run(("cp", "--sparse=always", directory / name, kept), check=True)
+        self._tell(f"{self._subject.name}: the recording is kept in {kept}")
 
     def _record(
         self, directory: Path, base: Path | None, before: Allowed
@@ -143,7 +172,7 @@ class PowerCuts:
             if rest and not self._stopped:
                 deaths += 1
                 died = rest.pop(0)
-                self._found_wrong(died, f"the process that judges died, see {recording.directory}")
+                self._found_wrong(died, "the process that judges died or never ended")
 
     def _judge_some(self, recording: Recording, name: str, cuts: Sequence[Cut]) -> int:
         command = ("tests.powercut.state_judge", recording.directory, self._subject.name, name)
@@ -159,10 +188,13 @@ class PowerCuts:
             for cut in cuts:
                 process.stdin.write(f"{cut.position} {cut.seed} {cut.number}\n")
             process.stdin.close()
+            watch = Watch(process)
             for line in process.stdout:
+                watch.again()
                 if line.startswith("["):
                     self._count(cuts[done], json.loads(line))
                     done += 1
+            watch.end()
         finally:
             process.kill()
             process.wait()
@@ -183,7 +215,8 @@ class PowerCuts:
             self._tell(f"{self._subject.name}: {self.tally.states} states")
 
     def _found_wrong(self, cut: Cut, words: str) -> None:
-        self.tally.wrong.append(f"position {cut.position}, seed {cut.seed}: {words}")
+        where = f"position {cut.position}, seed {cut.seed}, number {cut.number}"
+        self.tally.wrong.append(f"{where}: {words}")
         self._tell(f"{self._subject.name}: WRONG at {self.tally.wrong[-1]}")
 
     def _next_disk(self, recording: Recording, history: History) -> tuple[Path, Allowed]:

@@ -16,8 +16,7 @@ from typing import Final, Self
 from msgspec import Struct
 
 _ENTRY: Final = struct.Struct("=BQI")
-_COUNTER: Final = struct.Struct("=QB")  # entries; how many requests will fail
-_ENTRIES: Final = struct.Struct("=Q")
+_COUNTER_BYTES: Final = 16
 _WRITE: Final = 1
 _FLUSH: Final = 2
 
@@ -40,40 +39,41 @@ Entry = Write | Flush
 
 
 class Counter:
-    """What goes on at the moment."""
+    """What goes on at the moment: two aligned words, so that nobody reads half a number."""
 
     def __init__(self, path: str) -> None:
         with open(path, "r+b") as file:
-            self._map = mmap.mmap(file.fileno(), _COUNTER.size)
+            self._words = memoryview(mmap.mmap(file.fileno(), _COUNTER_BYTES)).cast("Q")
 
     def now(self) -> int:
         """How many entries there are."""
-        return int(_COUNTER.unpack_from(self._map)[0])
+        return self._words[0]
+
+    def count(self, entries: int) -> None:
+        """Only the device does that."""
+        self._words[0] = entries
 
     def fail(self, requests: int) -> None:
-        """Have the device refuse the next so many writes and flushes, 255 at most."""
-        self._map[_COUNTER.size - 1] = requests
+        """Have the device refuse the next so many writes and flushes."""
+        self._words[1] = requests
 
     def take_failure(self) -> bool:
         """Whether the next one is refused; only the device does that."""
-        left = self._map[_COUNTER.size - 1]
-        self._map[_COUNTER.size - 1] = max(0, left - 1)
+        left = self._words[1]
+        if left:
+            self._words[1] = left - 1
         return left > 0
 
     @property
     def has_failed(self) -> bool:
         """Whether all of them were refused."""
-        return self._map[_COUNTER.size - 1] == 0
-
-    def count(self, entries: int) -> None:
-        """Only the device does that."""
-        _ENTRIES.pack_into(self._map, 0, entries)
+        return self._words[1] == 0
 
 
 def make_counter(path: str) -> None:
     """An empty one."""
     with open(path, "xb") as file:
-        file.write(bytes(_COUNTER.size))
+        file.write(bytes(_COUNTER_BYTES))
 
 
 class LogWriter:
