@@ -55,7 +55,7 @@ def test_who_is_behind_is_told_by_how_much_and_of_whom() -> None:
 
     assert "0.75, behind" in text
     expected = "- Behind in GET 1 KiB, 16 connections: 900 requests/s against the 1,200 of Weed"
-    assert f"{expected}, that is by 25%." in text
+    assert f"{expected} (copies: 3), that is by 25%." in text
 
 
 def test_the_limit_is_never_a_peer_to_be_behind_of() -> None:
@@ -244,7 +244,7 @@ def test_an_unknown_system_is_refused_in_words(capsys: pytest.CaptureFixture[str
     assert stopped.value.code == 2
     assert output.out == ""
     assert "seaweedfs" in output.err
-    assert len(set(KEYS)) == 6
+    assert len(set(KEYS)) == len(KEYS) == 6
 
 
 def test_the_machine_is_named_with_what_a_figure_depends_on(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from bench.deadline import Deadline
 from bench.failure import RowFailed
 from bench.payload import Payload
 from bench.peers import traffic
+from bench.peers.bazel_remote import bazel_remote
 from bench.peers.door import Door, Part, Skipped, System
 from bench.peers.ours import bare_handler, holdfast
 from bench.peers.rounds import Cell, Turn, settle, take_rounds
@@ -27,11 +28,14 @@ from bench.peers.scale import TOTAL_S, Kind, Load, Scale, loads
 from bench.peers.seaweed import seaweedfs
 from bench.peers.table import Report, as_json, as_markdown
 from bench.peers.unmeasured import UNMEASURED, skip
-from bench.plan import KIB, MIB, REPLICAS, Plan
+from bench.plan import KIB, MIB, Plan
 from bench.proc import file_system
 from bench.scratch import require_room
 
-KEYS: Final = ("holdfast", "seaweedfs", "bare", *(peer.key for peer in UNMEASURED))
+KEYS: Final = (
+    *("holdfast", "seaweedfs", "bazel-remote", "bare"),
+    *(peer.key for peer in UNMEASURED),
+)
 _WARM_S: Final = 1
 _WARM_CONNECTIONS: Final = 16
 
@@ -39,7 +43,9 @@ _WARM_CONNECTIONS: Final = 16
 def run_peers(plan: Plan, only: Sequence[str], scale: Scale, *, json: bool) -> int:
     """Measure, print, and return the exit status: 1 when a system that was found has no figure."""
     deadline = Deadline(TOTAL_S)
-    found = [holdfast(plan), seaweedfs(plan.folder), bare_handler(plan)]
+    found = [
+        holdfast(plan), seaweedfs(plan.folder), bazel_remote(plan.folder), bare_handler(plan),
+    ]
     found += [skip(peer) for peer in UNMEASURED]
     chosen = [one for one in found if not only or one.key in only]
     systems = [one for one in chosen if isinstance(one, System)]
@@ -157,8 +163,8 @@ class _Comparison:
     def _large(self, doors: Sequence[tuple[System, Door]]) -> None:
         rows = [load for load in self._rows if load.kind in {Kind.PUT_LARGE, Kind.GET_LARGE}]
         size_bytes = self._scale.large_bytes
-        keepers = sum(system.part is not Part.LIMIT for system, _ in doors)
-        stored = keepers * self._scale.rounds * REPLICAS * size_bytes
+        times = sum(one.stored_times for one, _ in doors if one.part is not Part.LIMIT)
+        stored = times * self._scale.rounds * size_bytes
         try:
             require_room(self._folder, stored, "storing the large blobs")
             payload = Payload(size_bytes)

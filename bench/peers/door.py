@@ -15,6 +15,7 @@ from typing import Final
 
 from bench.deadline import Deadline
 from bench.payload import Payload
+from bench.plan import REPLICAS
 
 NAME_MARK: Final = "{name}"  # in a put target: where load.lua writes the name of the body
 
@@ -44,14 +45,15 @@ class Durability:
 class Door:
     """How to speak to one running system on this machine.
 
-    port: of its HTTP. put_method, put_target: of a small put, with `{name}` where a name belongs.
-    small_path: where the body with this name and content is read. large_paths: where a payload with
-    this name is PUT and where it is read.
+    port: of its HTTP. put_method, put_target: of a small put; either a text with `{name}` where a
+    name belongs, or, where that is not enough, a function of the body's name and content, whose
+    answers are then prepared ahead of a load. small_path: where the body with this name and content
+    is read. large_paths: where a payload with this name is PUT and where it is read.
     """
 
     port: int
     put_method: str
-    put_target: str
+    put_target: str | Callable[[str, bytes], str]
     small_path: Callable[[str, bytes], str]
     large_paths: Callable[[str, Payload], tuple[str, str]]
 
@@ -66,7 +68,8 @@ class System:
 
     key: short name for the command line. version: of the program that is measured. door: how it is
     spoken to, in words. running: starts it, gives its door, ends it; raises RowFailed when it does
-    not start or does not keep what `durability` says.
+    not start or does not keep what `durability` says. stored_times: bytes on disk for each byte
+    of a body, once all is done.
     """
 
     key: str
@@ -76,6 +79,7 @@ class System:
     durability: Durability
     door: str
     running: Callable[[Deadline], AbstractContextManager[Door]]
+    stored_times: int = REPLICAS
 
 
 @dataclass(frozen=True, slots=True)

