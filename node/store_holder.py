@@ -6,8 +6,9 @@ Rules:
     and whoever asks takes another node.
 2.  Nothing is lost by it: what is damaged is an index, which opening makes anew from the log.  A
     log that is damaged too raises, as at any start.
-3.  The next store is opened only when nobody uses the last one any more and everything that it had
-    begun has ended; where that takes too long the process ends instead, and a new one opens it.
+3.  The next store is opened only when everything that the last one had begun has ended; where that
+    takes too long the process ends instead, and a new one opens it.  Whoever only reads is given
+    LEAVE_S to come to an end, and finds the store closed afterwards.
 4.  The first time there is no waiting.  Each time soon after the last, the wait grows; after
     TRIES_MAX of them the node stays out of service until somebody looks: it is not the index then.
 """

@@ -110,6 +110,35 @@ async def test_a_running_store_mends_its_index(tmp_path: Path) -> None:
     await disk.close()
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2, 5, 20, 100, 400])
+async def test_a_node_may_be_stopped_at_any_moment_of_the_mending(
+    tmp_path: Path, turns: int
+) -> None:
+    disk = PosixDisk(str(tmp_path), threads=2)
+    holder = StoreHolder(lambda: on(disk, tmp_path))
+    await holder.open()
+    store = holder.store
+    assert isinstance(store, DamageablePageStore)
+    await fill(store)
+    before = await everything_unread(store)
+    running = asyncio.get_running_loop().create_task(holder.run(for_ever))
+    damage_row(tmp_path / "index", KEYS[7])
+    with pytest.raises(Corrupt):
+        await store.get(KEYS[7])
+
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await holder.close()
+
+    again = await on(disk, tmp_path)
+    assert await everything(again) == before
+    assert await again.table.verify() is None
+    await again.close()
+    await disk.close()
+
+
 async def test_what_a_process_found_is_known_to_the_one_after_its_death(tmp_path: Path) -> None:
     async with opened(tmp_path / "node") as store:
         await fill(store)
