@@ -40,7 +40,7 @@ _LO_FLAGS_AUTOCLEAR: Final = 4
 _LO_FLAGS_DIRECT_IO: Final = 16
 _LOOP_CONFIG: Final = struct.Struct("=II232s64x")  # descriptor, block size, loop_info64, reserved
 _LOOP_INFO: Final = struct.Struct("=QQQQQIIII64s64s32sQQ")
-_BUSY_S: Final = 10.0
+_BUSY_S: Final = 50.0  # a store that closes on a slow machine may let go late
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 

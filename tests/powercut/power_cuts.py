@@ -30,9 +30,10 @@ from tests.powercut.recording import Allowed, Recording, record, save_allowed
 from tests.powercut.subjects import Subject
 from tests.powercut.write_log import Flush, opened_log
 
-STATES_PER_RECORDING: Final = 250
-STATE_S_MAX: Final = 60.0
+STATES_PER_RECORDING: Final = 100
+STATE_S_MAX: Final = 120.0
 DEATHS_MAX: Final = 5
+_WORDS_SHOWN: Final = 500
 
 Tell = Callable[[str], None]
 
@@ -172,7 +173,8 @@ class PowerCuts:
             if rest and not self._stopped:
                 deaths += 1
                 died = rest.pop(0)
-                self._found_wrong(died, "the process that judges died or never ended")
+                words = Path(f"{recording.directory}/judge.{name}").read_text()
+                self._found_wrong(died, f"its judge died or never ended: {words[-_WORDS_SHOWN:]}")
 
     def _judge_some(self, recording: Recording, name: str, cuts: Sequence[Cut]) -> int:
         command = ("tests.powercut.state_judge", recording.directory, self._subject.name, name)

@@ -54,14 +54,19 @@ class Bench:
         kernel.forget_cached(self._device)
         judgement, wrong = Judgement([]), None
         try:
-            with kernel.mounted(self._device, self._mount_point):
-                root = f"{self._mount_point}/{NODE}"
-                os.makedirs(root, exist_ok=True)
-                judgement = subject.judge(root, history.at(position), number)
+            kernel.mount(self._device, self._mount_point, "ext4", kernel.MS_NOATIME)
+        except OSError as error:
+            return Verdict(position, seed, fate, f"ext4 itself: {error}", [])
+        try:
+            root = f"{self._mount_point}/{NODE}"
+            os.makedirs(root, exist_ok=True)
+            judgement = subject.judge(root, history.at(position), number)
         except Wrong as error:
             wrong = str(error)
         except Exception:  # noqa: BLE001 - whatever a start raises is a finding
             wrong = traceback.format_exc()
+        # If that fails this process has to end: the next state would be judged by what is cached.
+        kernel.unmount(self._mount_point)
         return Verdict(position, seed, fate, wrong, judgement.given_up)
 
 
