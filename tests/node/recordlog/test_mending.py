@@ -16,7 +16,7 @@ from node.index.index_patrol import PatrolSettings
 from node.local_store import LocalRecordStore
 from node.recordlog.upkeep import UpkeepSettings
 from node.store_holder import MENDING, OUT_OF_SERVICE, TRIES_MAX, StoreHolder
-from ring.errors import Corrupt
+from ring.errors import Corrupt, DiskFull, HoldfastError, StorageFault
 from ring.record import RecordKey
 from ring.seams import Disk
 from tests.fakes.damageable_page_store import DamageablePageStore
@@ -52,9 +52,12 @@ class Bench:
         self.home = FileIndexHome(disk or self.medium)
         self.settings = QUIET
         self.opened: list[DamageablePageStore] = []
+        self.refusal: HoldfastError | None = None
         self._disk = disk or self.medium
 
     async def open(self) -> DamageablePageStore:
+        if self.refusal is not None:
+            raise self.refusal
         store = await DamageablePageStore.open(
             self._disk,
             self.home,
@@ -80,7 +83,7 @@ async def for_ever(_: LocalRecordStore) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):  # virtual seconds
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -268,20 +271,21 @@ async def test_a_process_may_die_at_any_step_of_the_mending(cut: str) -> None:
     assert steps > 10
 
 
+@pytest.mark.parametrize("error", [DiskFull("no room"), StorageFault("read-only")], ids=str)
 @in_virtual_time
-async def test_a_full_disk_is_waited_for() -> None:
-    trouble = Trouble()
-    bench = Bench(FaultyDisk(SimDisk(Random(0), latency_s=0.0001), trouble))
+async def test_a_disk_that_refuses_is_waited_for(error: HoldfastError) -> None:
+    bench = Bench()
     async with held(bench) as (holder, _):
         before = await everything_unread(bench.opened[0])
         await bench.damage(flip(row_key(FIRST.raw)))
         with pytest.raises(Corrupt):
             await bench.opened[0].stat([FIRST])
-        trouble.refused = ("rename",)
+        bench.refusal = error
 
-        await until(lambda: "tried again" in holder.reason)
+        await until(lambda: f"tried again: {error.detail}" in holder.reason)
+        await asyncio.sleep(1000.0)
         assert (holder.trouble, holder.store) == (MENDING, None)
-        trouble.refused = ()
+        bench.refusal = None
         await until(lambda: holder.mended_total == 1)
 
         assert await everything(bench.opened[-1]) == before
