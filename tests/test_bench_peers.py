@@ -55,7 +55,8 @@ def test_who_is_behind_is_told_by_how_much_and_of_whom() -> None:
 
     assert "0.75, behind" in text
     expected = "- Behind in GET 1 KiB, 16 connections: 900 requests/s against the 1,200 of Weed"
-    assert f"{expected} (copies: 3), that is by 25%." in text
+    assert f"{expected} (copies: 3), that is by 25%, and the 1,000 of Other" in text
+    assert "(copies: 3), that is by 10%." in text
 
 
 def test_the_limit_is_never_a_peer_to_be_behind_of() -> None:

@@ -23,20 +23,20 @@ Cells = Mapping[tuple[str, str], Cell]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Holdfast in one load: its median and the best peer's; copies: what that peer keeps."""
+    """Holdfast in one load: its median and a peer's; copies: what that peer keeps."""
 
     ours: float
-    best: float
+    theirs: float
     peer: str
     copies: str
 
     @property
     def share(self) -> float:
-        return self.ours / self.best
+        return self.ours / self.theirs
 
     @property
     def behind(self) -> bool:
-        return self.ours < self.best
+        return self.ours < self.theirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +62,25 @@ class Report:
 
     def standing(self, load: Load) -> Standing | None:
         """Holdfast against the best peer, or None when one of them has no figure."""
-        ours = self._best(load, Part.OURS)
-        best = self._best(load, Part.PEER)
-        if ours is None or best is None:
-            return None
-        return Standing(ours[0], best[0], best[1], best[2])
+        return next(iter(self.standings(load)), None)
 
-    def _best(self, load: Load, part: Part) -> tuple[float, str, str] | None:
-        found: list[tuple[float, str, str]] = []
+    def standings(self, load: Load) -> list[Standing]:
+        """Holdfast against each peer that has a figure, the best peer first."""
+        ours = self._figures(load, Part.OURS)
+        peers = sorted(self._figures(load, Part.PEER), key=lambda found: -found[0])
+        return [
+            Standing(median, rate, peer.name, peer.durability.copies)
+            for median, _ in ours
+            for rate, peer in peers
+        ]
+
+    def _figures(self, load: Load, part: Part) -> list[tuple[float, System]]:
+        figures = []
         for system in self.systems:
             median = self.cells[system.key, load.key].median
             if system.part is part and median is not None:
-                found.append((median, system.name, system.durability.copies))
-        return max(found, default=None)
+                figures.append((median, system))
+        return figures
 
 
 def as_markdown(report: Report) -> str:
@@ -125,13 +131,15 @@ def _notes(report: Report) -> list[str]:
         f"- {system.name}: {system.door}; {system.durability.words}." for system in report.systems
     ]
     for load in report.loads:
-        standing = report.standing(load)
-        if standing is not None and standing.behind:
-            lines.append(
-                f"- Behind in {load.name}: {standing.ours:,.0f} {load.unit} against the "
-                f"{standing.best:,.0f} of {standing.peer} (copies: {standing.copies}), that is by "
-                f"{1 - standing.share:.0%}."
+        ahead = [standing for standing in report.standings(load) if standing.behind]
+        if ahead:
+            told = ", and ".join(
+                f"the {one.theirs:,.0f} of {one.peer} (copies: {one.copies}), that is by "
+                f"{1 - one.share:.0%}"
+                for one in ahead
             )
+            ours = f"{ahead[0].ours:,.0f} {load.unit}"
+            lines.append(f"- Behind in {load.name}: {ours} against {told}.")
     lines.extend(_failures(report))
     lines.extend(f"- {peer.name} is not measured: {peer.why}." for peer in report.skipped)
     lines.extend(_worth(report))
