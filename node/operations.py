@@ -45,7 +45,7 @@ class Operations:
         return not self._closed and len(self._tracked) < TRACKED_MAX
 
     def track(self) -> asyncio.Future[Any]:
-        """A future for an operation that needs no task: it goes on until that is done.
+        """A future for an operation that needs no task: it goes on until `untrack`.
 
         Only while `may_track`, and for small values.  It takes no turn: a node that lags behind
         the others has many of them under way, and must not be slower for that.
@@ -53,8 +53,11 @@ class Operations:
         assert self.may_track
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._tracked[future] = None
-        future.add_done_callback(self._tracked.pop)
         return future
+
+    def untrack(self, future: asyncio.Future[Any]) -> None:
+        """The operation is over, or will be in this very moment."""
+        del self._tracked[future]
 
     async def finish(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What the operation returns or raises; once begun it goes on if the caller is cancelled.

@@ -68,6 +68,7 @@ class PromptPuts:
 
         def ended(error: HoldfastError | None) -> None:
             self._locks.release(raw)
+            self._operations.untrack(answer)
             if answer.done():
                 return  # the store was closed before its disk answered
             if error is None:
