@@ -243,7 +243,8 @@ class GetStatus(Request, frozen=True):
 class StatusReply(Reply, frozen=True):
     """What an operator wants to know of a node; counts are since its start.
 
-    state: "voter", "receiver" or "fenced", with the reason in words.
+    state: "voter", "receiver", "fenced", "mending" (its index is made anew) or "out of service",
+        with the reason in words.
     counters: name and value, by name (quarantined_total, put_total ...).
     """
 

@@ -99,13 +99,15 @@ class _Walk:
 
 
 async def rebuild(disk: Disk, home: IndexHome, tell: OnProgress) -> Rebuilt:
-    """Make the index anew.  Raises Corrupt for a damaged log, StorageFault, DiskFull.
+    """Make the index anew.  Raises Corrupt for a damaged or missing log, StorageFault, DiskFull.
 
     The last batch is not brought into the index: the next start does that, after having written it
     anew.
     """
     files = SegmentFiles(disk)
     await files.look()
+    if not files.numbers(SegmentKind.LOG):
+        raise Corrupt("log/ is empty, so there is nothing to make an index from: is it mounted?")
     opened = await open_table(home)
     await opened.table.close()
     await home.discard()
@@ -120,9 +122,6 @@ async def rebuild(disk: Disk, home: IndexHome, tell: OnProgress) -> Rebuilt:
 async def _rebuild(files: SegmentFiles, table: IndexedTable, tell: OnProgress) -> Rebuilt:
     walk = _Walk(files, tell)
     await walk.begin()
-    numbers = files.numbers(SegmentKind.LOG)
-    if not numbers:
-        return Rebuilt(0, 0, 0)
     replay = LogReplay(files)
     await replay.find(None)
     batches = pending_bytes = 0
@@ -139,6 +138,7 @@ async def _rebuild(files: SegmentFiles, table: IndexedTable, tell: OnProgress) -
             pending_bytes = 0
             await table.checkpoint()
     await table.checkpoint()
+    numbers = files.numbers(SegmentKind.LOG)
     return Rebuilt(len(numbers), batches, table.records)
 
 

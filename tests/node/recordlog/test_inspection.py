@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
 from node.recordlog.inspection import Problem, Progress, Report, check, rebuild
+from ring.errors import Corrupt
 from tests.fakes.file_index import FileIndexHome
 from tests.node.recordlog.load import VALUE_OF, Load, everything, judge, open_store
 from tests.sim.disk import SimDisk
@@ -61,6 +64,21 @@ def test_a_rebuilt_index_is_what_the_index_was() -> None:
         assert await everything(store) == before
         await judge(store, load.promise)
         await store.close()
+
+    run(main())
+
+
+def test_no_index_is_made_anew_and_none_thrown_away_where_there_is_no_log() -> None:
+    async def main() -> None:
+        disk, _ = await used_disk(1)
+        logs = {path: bytes(file.content) for path, file in disk.files() if "log/" in path}
+        for path in logs:
+            await disk.unlink(path)
+        with pytest.raises(Corrupt, match="mounted"):
+            await rebuild(disk, FileIndexHome(disk), lambda _: None)
+        for path, content in logs.items():
+            await disk.publish(f"{path}.tmp", path, content)
+        assert problems(await checked(disk)) == []
 
     run(main())
 
