@@ -247,7 +247,6 @@ async def _freeze(root: str) -> tuple[str, Allowed]:
         for item in _FIRST:
             if thaw.returncode is None:
                 readable += await _reads(opened.store, item)
-        acked_frozen = keeper.acked - len(_FIRST)
         while thaw.returncode is None:
             turns += 1
             await asyncio.sleep(0.01)
@@ -256,8 +255,8 @@ async def _freeze(root: str) -> tuple[str, Allowed]:
         await judge(opened.store, keeper.allowed)
     stood = "went on" if turns > 10 else "stood still"
     return (
-        f"frozen for {_FROZEN_S} s: {acked_frozen} acks, {readable} of {len(_FIRST)} reads "
-        f"answered, the event loop {stood}; thawed: {acked} of {len(_LATER)} puts acknowledged"
+        f"frozen for {_FROZEN_S} s: {readable} of {len(_FIRST)} reads answered, the event loop "
+        f"{stood}; thawed: {acked} of {len(_LATER)} puts acknowledged"
     ), keeper.allowed
 
 

@@ -28,7 +28,6 @@ PLANTED: Final = {
     "log: extents are not synced before the log names them": "records",
     "log: a log segment is removed before the checkpoint": "records",
     "index: LMDB does not sync": "records",
-    "index: a new index has no name after a power cut": "records",
     "frames are rewritten in place": "pages",
     "a slot is reused before the flush": "pages",
     "the log is not synced": "pages",
