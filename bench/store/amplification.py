@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -18,6 +19,7 @@ from bench.store.opened import Kind, Loop, folder_bytes, running_loop
 from bench.store.scale import AMPLIFICATION_WRITERS, LARGER_BYTES
 from bench.store.setting import Setting
 from node.record_keeper import RecordKeeper
+from node.recordlog.batch import used_bytes_at
 from node.recordlog.log_tail import LogSizes
 from node.recordlog.page_store import PageRecordStore, PageSettings
 from node.recordlog.upkeep import UpkeepSettings
@@ -141,13 +143,16 @@ def _churned(
     loop.run(load.puts(store, iter(live), _WRITERS))
     dead: deque[Body] = deque()
     loop.run(_replaced(store, live, dead, scale.churn_records))  # until both are everywhere
-    shares = []
+    shares: list[float] = []
+    shares_of_files: list[float] = []
     segments = _names(setting)
     before = disk.written()
     for _ in range(scale.churn_turns):
         loop.run(_replaced(store, live, dead, scale.churn_records))
-        log_bytes = folder_bytes(setting.folder / "churn" / "log") - sizes.reserve_bytes
-        shares.append(scale.churn_records * SMALL_BYTES / log_bytes)
+        log = setting.folder / "churn" / "log"
+        live_bytes = scale.churn_records * SMALL_BYTES
+        shares.append(live_bytes / values_bytes(log))
+        shares_of_files.append(live_bytes / (folder_bytes(log) - sizes.reserve_bytes))
     loop.run(store.upkeep.checkpoint())
     wrote = disk.written().since(before)
     stored_bytes = scale.churn_turns * scale.churn_records * SMALL_BYTES
@@ -165,11 +170,24 @@ def _churned(
         _BUDGET_DELETES,
         full_scale=len(segments) >= _SEGMENTS_MIN,
         note=f"{scale.churn_records:,} live records in {len(segments)} segments of "
-        f"{size_words(scale.churn_segment_bytes)}, each replaced {scale.churn_turns} times; kept "
-        f"{UpkeepSettings().live_share_min:.0%} live, rows included; values alone were "
-        f"{min(shares):.0%} to {max(shares):.0%} of the log's files, with their padding; "
+        f"{size_words(scale.churn_segment_bytes)}, each replaced {scale.churn_turns} times; "
+        f"{min(shares):.0%} to {max(shares):.0%} of the values in the log were live, which were "
+        f"{min(shares_of_files):.0%} to {max(shares_of_files):.0%} of its files with rows, "
+        f"tombstones and padding; "
         f"{freed} of the first segments freed; {parts(wrote, stored_bytes)}",
     )
+
+
+def values_bytes(log: Path) -> int:
+    """All values that the segments of a log have, live or not, by the heads of their batches."""
+    total = 0
+    for path in sorted(log.glob("*.seg")):
+        content = path.read_bytes()
+        at = BLOCK_BYTES
+        while (used_bytes := used_bytes_at(content[at : at + BLOCK_BYTES])) is not None:
+            total += int.from_bytes(content[at + 8 : at + 12], "little")
+            at += -(-used_bytes // BLOCK_BYTES) * BLOCK_BYTES
+    return total
 
 
 def _names(setting: Setting) -> frozenset[str]:

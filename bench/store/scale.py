@@ -40,9 +40,9 @@ class Scale:
     lone_puts: int = 5_000
     small_puts: int = 20_000
     larger_bytes: int = 64 * MIB
-    churn_records: int = 48_000
+    churn_records: int = 24_000
     churn_turns: int = 3
-    churn_segment_bytes: int = 4 * MIB
+    churn_segment_bytes: int = 2 * MIB
     segment_bytes: int = FULL_SEGMENT_BYTES
     compaction_segments: int = 3
     latency_seconds: float = 3.0

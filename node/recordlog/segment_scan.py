@@ -26,13 +26,15 @@ Spend = Callable[[int], Awaitable[None]]
 class SpokenOf:
     """What the batches of a log segment speak of.
 
-    keys: in the order in which they first come.  end: where the last batch ends.  damage: what is
-    wrong with the segment, None while nothing is; then it spoke of more than is said here.
+    keys: in the order in which they first come.  end: where the last batch ends.  packed_bytes: of
+    rows and values, without what fills batches up.  damage: what is wrong with the segment, None
+    while nothing is; then it spoke of more than is said here.
     """
 
     keys: dict[bytes, None] = field(default_factory=dict)
     partitions: dict[int, None] = field(default_factory=dict)
     end: int = BLOCK_BYTES
+    packed_bytes: int = 0
     damage: str | None = None
 
     def add(self, batch: StoredBatch) -> None:
@@ -42,6 +44,7 @@ class SpokenOf:
             self.keys.update(dict.fromkeys(keys))
         self.keys.update((key, None) for key, _ in change.claims)
         self.partitions.update(dict.fromkeys(change.floors))
+        self.packed_bytes += len(batch.body.rows) + len(batch.body.values)
 
 
 async def spoken_of(

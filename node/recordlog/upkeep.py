@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 
 import structlog
 from msgspec import Struct
@@ -24,6 +25,9 @@ from node.recordlog.segment_head import SegmentKind
 from node.recordlog.victim_choice import Candidate, VictimChoice
 from ring.errors import HoldfastError, StorageFault
 from ring.limits import KIB, MIB
+from ring.seams import BLOCK_BYTES
+
+_ROWS_A_PAGE: Final = 32  # of the index
 
 log = structlog.get_logger()
 
@@ -35,7 +39,7 @@ class UpkeepSettings(Struct, frozen=True):
     table says that it is full and has checkpoint_rows_min in memory (230 bytes each).  A checkpoint
     writes about a page of the index for each row until nearly all pages are, so few and large ones
     write least; what was written since is replayed by a start.
-    live_share_min: of the store; with less of it that counts, segments are freed.  live_share_max:
+    live_share_min: of what was stored; with less that counts, segments are freed.  live_share_max:
     of a segment that is freed.  compaction_bytes_per_s: read and written by that at most.
     """
 
@@ -116,7 +120,13 @@ class Upkeep:
         freed = self._compaction.freed_total
         candidates = await self._candidates()
         applied = self._log.bytes_applied
-        for one in self._choice.victims(candidates, applied, is_pressed=self._is_pressed):
+        victims = self._choice.victims(
+            candidates,
+            applied,
+            checkpoint_bytes=self._checkpoint_bytes_about(),
+            is_pressed=self._is_pressed,
+        )
+        for one in victims:
             self._choice.tried(one, applied)
             await self._try(f"freeing segment {one.number}", partial(self._free, one))
             if self._compaction.freed_total > freed:
@@ -180,7 +190,7 @@ class Upkeep:
             # It costs by the size of the table, once; and the log is whole again.
             is_worth_it = 2 * cost_bytes <= await self._files.disk.free_bytes()
         else:
-            self._choice.learned(one.number, cost_bytes - one.live_bytes)
+            self._choice.learned(one, cost_bytes - one.live_bytes, spoken.packed_bytes)
             share_max = self._choice.share_max(is_pressed=self._is_pressed)
             is_worth_it = cost_bytes <= spoken.end * share_max
         if is_worth_it:
@@ -208,8 +218,14 @@ class Upkeep:
             live_bytes = self._table.live_bytes.get(number, 0)
             row_bytes = self._row_bytes_about(live_bytes) if is_log else 0
             is_covered = not is_log or (covered is not None and covered.segment > number)
-            found.append(Candidate(number, used_bytes, live_bytes, row_bytes, is_covered))
+            found.append(
+                Candidate(number, used_bytes, live_bytes, row_bytes, is_covered, is_log)
+            )
         return found
+
+    def _checkpoint_bytes_about(self) -> int:
+        """What a checkpoint would write now: a page for each row, but no page twice."""
+        return BLOCK_BYTES * min(self._table.pending, self._table.records // _ROWS_A_PAGE + 1)
 
     def _row_bytes_about(self, live_bytes: int) -> int:
         """Of the rows of so many bytes of values, if those are as large as others."""

@@ -1,15 +1,16 @@
 """Which segments are worth freeing, from sizes alone.  No I/O.
 
 Rules:
-1.  As much of the store as `share_min` may stay dead: of the emptiest segments fewest bytes have to
-    be written anew, and every segment empties by waiting.  Below it the emptiest ones are freed.
+1.  Of what was put into the store, `share_min` must count; below it the emptiest segments are
+    freed.  Of those fewest bytes have to be written anew, and every segment empties by waiting.
+    What fills batches up to whole blocks is no reason to free anything: it is there from the start.
 2.  A segment costs what freeing it writes: the values that count in it, and the rows of what it
     speaks of.  The rows are known once it was looked at; before, they are those of its values at
     least.
 3.  One that is so full that little would be won is left alone (`share_max`), also below
     `share_min`.  It rests until much was written since, or much of it died; longer each time.
-4.  One that no checkpoint covers yet would need a checkpoint of its own, which may write more than
-    freeing wins.  It waits, unless half of what may be dead in the store would not be enough.
+4.  One that no checkpoint covers yet needs a checkpoint first.  It waits until all of those that
+    are not covered have much more to win than that writes.
 5.  On a full disk all that counts is what can be won at all (`PRESSED_SHARE_MAX`).
 """
 
@@ -23,13 +24,14 @@ from msgspec import Struct
 PRESSED_SHARE_MAX: Final = 0.9
 NEARLY_EMPTY_SHARE: Final = 0.05
 _REST_FACTOR_MAX: Final = 16
+_WON_FOR_CHECKPOINT: Final = 4  # at least so many times what it writes
 
 
 class Candidate(Struct, frozen=True):
     """A segment that nothing is written to any more.
 
     used_bytes: its length.  live_bytes: of values in it.  row_bytes: about, of the rows of those
-    values.  is_covered: no checkpoint has to be made before it can go.
+    values.  is_covered: no checkpoint has to be made before it can go.  is_log: it has batches.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Candidate(Struct, frozen=True):
     live_bytes: int
     row_bytes: int
     is_covered: bool
+    is_log: bool = True
 
 
 class _Rest(Struct, frozen=True):
@@ -55,17 +58,29 @@ class VictimChoice:
         self._share_max = share_max
         self._row_bytes: dict[int, int] = {}  # of segments that were looked at
         self._resting: dict[int, _Rest] = {}
+        self._seen_bytes = 0  # of segments looked at lately
+        self._seen_packed_bytes = 0
 
     def victims(
-        self, candidates: Sequence[Candidate], applied_bytes: int, *, is_pressed: bool
+        self,
+        candidates: Sequence[Candidate],
+        applied_bytes: int,
+        *,
+        checkpoint_bytes: int,
+        is_pressed: bool,
     ) -> list[Candidate]:
         """What is worth a look, the emptiest first.
 
-        applied_bytes: how much was ever written to the log by this process.
+        applied_bytes: how much was ever written to the log by this process.  checkpoint_bytes: what
+        a checkpoint would write now.
         """
         self._forget_others(candidates)
-        used_bytes = sum(one.used_bytes for one in candidates)
-        share = sum(map(self._cost_bytes, candidates)) / max(1, used_bytes)
+        packed_bytes = sum(map(self._packed_bytes, candidates))
+        share = sum(map(self._cost_bytes, candidates)) / max(1, packed_bytes)
+        won_bytes = sum(
+            one.used_bytes - self._cost_bytes(one) for one in candidates if not one.is_covered
+        )
+        is_checkpoint_worth_it = won_bytes >= _WON_FOR_CHECKPOINT * checkpoint_bytes
         found = []
         for one in candidates:
             own = self._cost_bytes(one) / max(1, one.used_bytes)
@@ -76,7 +91,7 @@ class VictimChoice:
             elif one.is_covered:
                 is_wanted = own <= NEARLY_EMPTY_SHARE or share < self._share_min
             else:
-                is_wanted = share < self._share_min / 2
+                is_wanted = share < self._share_min and is_checkpoint_worth_it
             if is_wanted and own <= self.share_max(is_pressed=is_pressed):
                 found.append((own, one.number, one))
         return [one for _, _, one in sorted(found)]
@@ -93,9 +108,17 @@ class VictimChoice:
         until_bytes = applied_bytes + factor * one.used_bytes
         self._resting[one.number] = _Rest(until_bytes, one.live_bytes, factor)
 
-    def learned(self, number: int, row_bytes: int) -> None:
-        """What the rows of a segment come to, as was found by a look at it."""
-        self._row_bytes[number] = row_bytes
+    def learned(self, one: Candidate, row_bytes: int, packed_bytes: int) -> None:
+        """What a look found: the rows that count, and what was ever put into the segment."""
+        self._row_bytes[one.number] = row_bytes
+        self._seen_bytes = self._seen_bytes // 2 + one.used_bytes
+        self._seen_packed_bytes = self._seen_packed_bytes // 2 + packed_bytes
+
+    def _packed_bytes(self, one: Candidate) -> float:
+        """About what was ever put into a segment, as far as those that were looked at tell."""
+        if not one.is_log or not self._seen_bytes:
+            return one.used_bytes
+        return one.used_bytes * min(1.0, self._seen_packed_bytes / self._seen_bytes)
 
     def _cost_bytes(self, one: Candidate) -> int:
         return one.live_bytes + self._row_bytes.get(one.number, one.row_bytes)

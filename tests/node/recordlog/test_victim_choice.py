@@ -16,9 +16,15 @@ def candidate(
 
 
 def chosen(
-    choice: VictimChoice, *candidates: Candidate, applied_bytes: int = 0, is_pressed: bool = False
+    choice: VictimChoice,
+    *candidates: Candidate,
+    applied_bytes: int = 0,
+    checkpoint_bytes: int = 100,
+    is_pressed: bool = False,
 ) -> list[int]:
-    found = choice.victims(candidates, applied_bytes, is_pressed=is_pressed)
+    found = choice.victims(
+        candidates, applied_bytes, checkpoint_bytes=checkpoint_bytes, is_pressed=is_pressed
+    )
     return [one.number for one in found]
 
 
@@ -40,7 +46,7 @@ def test_rows_count_as_what_they_cost() -> None:
     choice = new_choice()
     assert chosen(choice, candidate(1, 650, row_bytes=100)) == []
     assert chosen(choice, candidate(1, 650, row_bytes=20)) == [1]
-    choice.learned(1, 500)
+    choice.learned(candidate(1, 0), 500, USED)
     assert chosen(choice, candidate(1, 100), candidate(2, 650)) == [1, 2]
     assert chosen(choice, candidate(1, 400), candidate(2, 650)) == []
 
@@ -62,11 +68,14 @@ def test_it_rests_longer_each_time(tries: int, factor: int) -> None:
     assert chosen(choice, one, applied_bytes=factor * USED) == [1]
 
 
-def test_one_without_a_checkpoint_waits_unless_most_of_the_store_is_dead() -> None:
+def test_those_without_a_checkpoint_wait_until_they_are_worth_one_together() -> None:
     choice = new_choice()
-    fresh = candidate(2, 300, is_covered=False)
-    assert chosen(choice, candidate(1, 650), fresh) == [1]
-    assert chosen(choice, candidate(1, 100), fresh) == [1, 2]
+    covered = candidate(1, 600)
+    fresh = [candidate(number, 600, is_covered=False) for number in (2, 3)]
+    assert chosen(choice, covered, *fresh, checkpoint_bytes=201) == [1]
+    assert chosen(choice, covered, *fresh, checkpoint_bytes=200) == [1, 2, 3]
+    full = [candidate(number, 1000) for number in range(10, 20)]
+    assert chosen(choice, *fresh, *full, checkpoint_bytes=0) == []
 
 
 def test_on_a_full_disk_all_that_can_be_won_is() -> None:
@@ -80,6 +89,14 @@ def test_on_a_full_disk_all_that_can_be_won_is() -> None:
 def test_what_is_gone_is_forgotten() -> None:
     choice, one = new_choice(), candidate(1, 500)
     choice.tried(one, 0)
-    choice.learned(1, 900)
+    choice.learned(one, 900, USED)
     assert chosen(choice, candidate(2, 500)) == [2]
     assert chosen(choice, one) == [1]
+
+
+def test_what_fills_batches_up_is_not_dead() -> None:
+    choice, one = new_choice(), candidate(1, 400)
+    assert chosen(choice, one) == [1]
+    choice.learned(candidate(2, 0), 0, USED // 2)
+    assert chosen(choice, one) == []
+    assert chosen(choice, candidate(1, 340)) == [1]
