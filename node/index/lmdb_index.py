@@ -24,6 +24,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,6 +35,7 @@ import lmdb
 import structlog
 
 from node.index.index import IndexReader, IndexWriter, OpenedIndex
+from node.index.index_reserve import IndexReserve
 from node.posix_file import fault
 from node.posix_guard import LOOP, THREAD, Guard
 from node.posix_page_cache import CACHED_BYTES_MAX, STEP_BYTES, read_step
@@ -157,6 +159,8 @@ class LmdbIndex:
         self._marks = guard.marks
         self._map_bytes = environment.info()["map_size"]
         self._map_bytes_max = map_bytes_max
+        self._page_bytes = environment.stat()["psize"]
+        self._reserve = IndexReserve(os.path.join(path, _DATA))
         self._turn = asyncio.Lock()
         self._grows = False
         self._failed = False
@@ -277,11 +281,17 @@ class LmdbIndex:
                 self._environment.sync(True)
                 self._failed = False
             with self._environment.begin(write=True) as transaction:
-                return work(_Writer(transaction))
+                result = work(_Writer(transaction))
+            pages = self._environment.info()["last_pgno"] + 1
+            self._reserve.keep(pages * self._page_bytes)
+            return result
         except lmdb.MapFullError:
             raise
         except lmdb.Error as error:
             self._failed = True
+            if error.code == errno.EIO and self._reserve.is_disk_full():
+                # LMDB's word for a write of which only a part had room.
+                raise DiskFull(f"no room for the index {self._path}") from error
             raise _translated(self._path, error) from error
         finally:
             self._marks[THREAD] = 0

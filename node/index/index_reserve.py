@@ -1,0 +1,47 @@
+"""Room for the index on a full disk: its file is longer than its pages, by what a checkpoint takes.
+
+A checkpoint writes new pages before old ones are free, and segments are freed only after one: on a
+disk that filled up without this, nothing could be deleted for good any more.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Final
+
+from ring.limits import MIB
+
+RESERVE_BYTES_MIN: Final = 1 * MIB
+RESERVE_BYTES_MAX: Final = 64 * MIB  # a few transactions (node/index/merge.py) of large stores
+FULL_BYTES: Final = 64 * 1024
+
+
+class IndexReserve:
+    """Of one file.  Blocks; for the thread of the index."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._allocated = 0
+
+    def keep(self, used_bytes: int) -> None:
+        """Have room behind `used_bytes`, as far as the disk has it; later calls try again."""
+        reserve_bytes = min(max(used_bytes, RESERVE_BYTES_MIN), RESERVE_BYTES_MAX)
+        if used_bytes + reserve_bytes <= self._allocated:
+            return
+        wanted = used_bytes + 2 * reserve_bytes
+        with suppress(OSError):
+            descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.posix_fallocate(descriptor, 0, wanted)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            self._allocated = wanted
+
+    def is_disk_full(self) -> bool:
+        """Whether what failed a moment ago may have failed for want of room."""
+        with suppress(OSError):
+            system = os.statvfs(self._path)
+            return system.f_bavail * system.f_frsize < FULL_BYTES
+        return False
