@@ -47,8 +47,8 @@ class UpkeepSettings(Struct, frozen=True):
     checkpoint_bytes: int = 512 * MIB
     checkpoint_s: float = 300.0
     checkpoint_rows_min: int = 96 * KIB
-    live_share_min: float = 0.7
-    live_share_max: float = 0.75
+    live_share_min: float = 0.78
+    live_share_max: float = 0.8
     compaction_bytes_per_s: float = 32.0 * MIB
 
 
