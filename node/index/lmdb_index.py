@@ -35,10 +35,10 @@ import lmdb
 import structlog
 
 from node.index.index import IndexReader, IndexWriter, OpenedIndex
-from node.index.index_reserve import IndexReserve
 from node.posix_file import fault
 from node.posix_guard import LOOP, THREAD, Guard
 from node.posix_page_cache import CACHED_BYTES_MAX, STEP_BYTES, read_step
+from node.posix_reserve import FileReserve
 from node.posix_threads import Threads
 from ring.errors import Corrupt, DiskFull, HoldfastError, StorageFault
 from ring.limits import GIB, MIB
@@ -160,7 +160,7 @@ class LmdbIndex:
         self._map_bytes = environment.info()["map_size"]
         self._map_bytes_max = map_bytes_max
         self._page_bytes = environment.stat()["psize"]
-        self._reserve = IndexReserve(os.path.join(path, _DATA))
+        self._reserve = FileReserve(os.path.join(path, _DATA))
         self._turn = asyncio.Lock()
         self._grows = False
         self._failed = False

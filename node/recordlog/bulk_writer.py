@@ -6,12 +6,14 @@ Rules:
 3.  On a full disk compaction goes on in the reserve, a segment that nothing else is written to.
 4.  Nothing is appended to a segment of an earlier process: which of its extents are referred to
     only the log knows, and a value that is must not be written over.
+5.  A segment that takes no more gives back the room that it did not use.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -175,4 +177,6 @@ class BulkWriter:
     async def _close_left(self, segment: _Segment) -> None:
         if segment.number in self._leaving and not segment.writers:
             del self._leaving[segment.number]
+            with suppress(HoldfastError):  # then the disk is fuller than it need be
+                await segment.file.truncate(segment.offset)
             await segment.file.close()

@@ -30,6 +30,8 @@ _ADVICE: Final = (
     "Do not repair it by hand: replace the node and let it fetch its records from the others"
 )
 
+_WHOLE_SEGMENT: Final = 1 << 62
+
 log = structlog.get_logger()
 
 
@@ -93,7 +95,7 @@ class LogReplay:
                     file,
                     await file.size_bytes(),
                     self.end,
-                    known_bytes=end or 0,
+                    known_bytes=self._known_bytes(number, end),
                 )
                 async for batch in self._segment(reader, start, end):
                     yield batch
@@ -163,6 +165,16 @@ class LogReplay:
             follows = self._heads[number].follows
             ends[follows.segment] = follows.offset
         return ends
+
+    def _known_bytes(self, number: int, end: int | None) -> int:
+        """Up to where a segment is part of the log, whatever became of values in it.
+
+        A segment is begun only when all before it is synced, or with a cut: so only the newest can
+        end in a torn batch, also when it is not known any more where an older one ended.
+        """
+        if end is not None or number == max(self._heads):
+            return end or 0
+        return _WHOLE_SEGMENT
 
     async def _has(self, covered: Position) -> bool:
         if self._files.kinds.get(covered.segment) is not SegmentKind.LOG:

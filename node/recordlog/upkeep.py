@@ -28,6 +28,7 @@ from ring.limits import KIB, MIB
 from ring.seams import BLOCK_BYTES
 
 _ROWS_A_PAGE: Final = 32  # of the index
+_BULK_WON_SHARE: Final = 16  # of a full bulk segment, for moving its values on a full disk
 
 log = structlog.get_logger()
 
@@ -83,7 +84,11 @@ class Upkeep:
         self._seen_bytes = 0  # applied at the last look
         self._sizes: dict[int, int] = {}
         self._failing: dict[str, str] = {}  # what failed last time, so that it is logged once
-        self._choice = VictimChoice(settings.live_share_min, settings.live_share_max)
+        self._choice = VictimChoice(
+            settings.live_share_min,
+            settings.live_share_max,
+            bulk_won_min_bytes=bulk_reserve_bytes // _BULK_WON_SHARE,
+        )
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -11,7 +11,9 @@ Rules:
     `share_min`.  It rests until much was written since, or much of it died; longer each time.
 4.  One that no checkpoint covers yet needs a checkpoint first.  It waits until all of those that
     are not covered have much more to win than that writes.
-5.  On a full disk all that counts is what can be won at all (`PRESSED_SHARE_MAX`).
+5.  On a full disk all that counts is what can be won at all (`PRESSED_SHARE_MAX`).  Of large values
+    that must be more than their heads and what fills them up to whole blocks, or they would be
+    moved from one reserve to the next for ever (`bulk_won_min_bytes`).
 """
 
 from __future__ import annotations
@@ -53,9 +55,10 @@ class _Rest(Struct, frozen=True):
 class VictimChoice:
     """See the module."""
 
-    def __init__(self, share_min: float, share_max: float) -> None:
+    def __init__(self, share_min: float, share_max: float, *, bulk_won_min_bytes: int) -> None:
         self._share_min = share_min
         self._share_max = share_max
+        self._bulk_won_min_bytes = bulk_won_min_bytes
         self._row_bytes: dict[int, int] = {}  # of segments that were looked at
         self._resting: dict[int, _Rest] = {}
         self._seen_bytes = 0  # of segments looked at lately
@@ -87,7 +90,9 @@ class VictimChoice:
             if self._is_resting(one, applied_bytes):
                 continue
             if is_pressed:
-                is_wanted = own <= PRESSED_SHARE_MAX
+                won_bytes = one.used_bytes - one.live_bytes
+                is_much = won_bytes >= self._bulk_won_min_bytes or not one.live_bytes
+                is_wanted = own <= PRESSED_SHARE_MAX and (one.is_log or is_much)
             elif one.is_covered:
                 is_wanted = own <= NEARLY_EMPTY_SHARE or share < self._share_min
             else:

@@ -104,6 +104,13 @@ RECORD_LOG_MUTANTS: Final = (
         ("tests/node/recordlog/test_log_recovery.py",),
     ),
     Mutant(
+        "log: a rotten value ends a segment that was not the last",
+        "node/recordlog/log_recovery.py",
+        "        return _WHOLE_SEGMENT\n",
+        "        return 0\n",
+        ("tests/node/recordlog/test_log_recovery.py",),
+    ),
+    Mutant(
         "log: a rotten value ends the log",
         "node/recordlog/batch_reader.py",
         "        return batch if after is not None and after.follows(batch.end) else None\n",

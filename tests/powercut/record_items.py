@@ -51,6 +51,7 @@ SETTINGS: Final = PageSettings(
         interval_s=0.01,
         checkpoint_bytes=16 * _BLOCK,
         checkpoint_s=0.1,
+        live_share_min=1.0,
         live_share_max=0.6,
         compaction_bytes_per_s=64.0 * MIB,
     ),

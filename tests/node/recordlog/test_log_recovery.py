@@ -6,6 +6,7 @@ import asyncio
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from node.recordlog.log_tail import RETRY_S
 from node.recordlog.segment_head import SegmentKind
@@ -15,7 +16,7 @@ from ring.messages import CopyVerdict
 from ring.record import RecordKey, RecordState, dead, live
 from tests.fakes.damageable_page_store import DamageablePageStore
 from tests.fakes.faulty_disk import FaultyDisk, Trouble
-from tests.node.recordlog.load import DATA, VALUE_OF, everything, open_store
+from tests.node.recordlog.load import DATA, TINY, VALUE_OF, everything, open_store
 from tests.sim.disk import SimDisk
 from tests.sim.loop import run
 
@@ -141,6 +142,39 @@ def test_damage_to_what_was_acknowledged_last_is_not_taken_for_a_torn_write(
         disk.flip(path, 8 * (at.offset - 1))
         with pytest.raises(Corrupt, match="damaged"):
             await open_store(disk, 2, broken="so that all of the log is replayed")
+
+    run(main())
+
+
+def test_a_value_rots_at_the_end_of_a_segment_whose_successor_is_gone() -> None:
+    """Nothing tells any more where the segment ended; torn it cannot be, since the log went on."""
+
+    still = replace(TINY, upkeep=replace(TINY.upkeep, interval_s=1e6))
+
+    async def main() -> None:
+        disk = SimDisk(Random(0), latency_s=0.0001)
+        store = await open_store(disk, 0, settings=still)
+        first = store.files.numbers(SegmentKind.LOG)[0]
+        places: dict[int, RecordKey] = {}
+        number = 0
+        while len(store.files.numbers(SegmentKind.LOG)) < 3:
+            number += 1
+            value = b"%d" % number * 1000
+            key = RecordKey(Digest.of(value))
+            await store.put_root(key, DATA, len(value), 1, value)
+            at = store.table.location(key.raw)
+            assert at is not None
+            if at.segment == first:
+                places[at.offset] = key
+        second = store.files.numbers(SegmentKind.LOG)[1]
+        path, successor = store.files.path(first), store.files.path(second)
+        await store.close()
+        last = max(places)
+        disk.flip(path, 8 * last)
+        await disk.unlink(successor)
+        store = await open_store(disk, 1, broken="so that all of the log is replayed")
+        assert (await store.stat([places[last]]))[0].exists
+        await store.close()
 
     run(main())
 

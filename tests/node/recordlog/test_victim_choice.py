@@ -29,7 +29,7 @@ def chosen(
 
 
 def new_choice() -> VictimChoice:
-    return VictimChoice(share_min=0.7, share_max=0.8)
+    return VictimChoice(share_min=0.7, share_max=0.8, bulk_won_min_bytes=200)
 
 
 def test_the_emptiest_come_first_when_too_much_of_the_store_is_dead() -> None:
@@ -100,3 +100,11 @@ def test_what_fills_batches_up_is_not_dead() -> None:
     choice.learned(candidate(2, 0), 0, USED // 2)
     assert chosen(choice, one) == []
     assert chosen(choice, candidate(1, 340)) == [1]
+
+
+def test_on_a_full_disk_large_values_are_not_moved_for_the_blocks_around_them() -> None:
+    def bulk(number: int, live_bytes: int) -> Candidate:
+        return Candidate(number, USED, live_bytes, 0, is_covered=True, is_log=False)
+
+    found = chosen(new_choice(), bulk(1, 801), bulk(2, 800), bulk(3, 0), is_pressed=True)
+    assert found == [3, 2]

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from node.index.index import IndexWriter
-from node.index.index_reserve import RESERVE_BYTES_MIN, IndexReserve
 from node.index.lmdb_index import LmdbHome
 from node.posix_disk import PosixDisk
+from node.posix_reserve import RESERVE_BYTES_MIN, FileReserve
 
 
 def put_some(number: int) -> bytes:
@@ -39,7 +39,7 @@ async def test_there_is_room_behind_the_pages_after_every_commit(tmp_path: Path)
 def test_what_is_allocated_once_is_not_asked_for_again(tmp_path: Path) -> None:
     path = tmp_path / "data"
     path.write_bytes(b"x" * 4096)
-    reserve = IndexReserve(str(path))
+    reserve = FileReserve(str(path))
     reserve.keep(4096)
     size_bytes = path.stat().st_size
     assert size_bytes >= 4096 + RESERVE_BYTES_MIN
@@ -51,5 +51,5 @@ def test_what_is_allocated_once_is_not_asked_for_again(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_room_costs_nothing_but_the_reserve(tmp_path: Path) -> None:
-    IndexReserve(str(tmp_path / "absent")).keep(4096)
-    assert not IndexReserve(str(tmp_path)).is_disk_full()
+    FileReserve(str(tmp_path / "absent")).keep(4096)
+    assert not FileReserve(str(tmp_path)).is_disk_full()

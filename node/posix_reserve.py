@@ -1,7 +1,7 @@
-"""Room for the index on a full disk: its file is longer than its pages, by what a checkpoint takes.
+"""Room for a file that has to grow on a full disk: it is longer than what is used of it.
 
-A checkpoint writes new pages before old ones are free, and segments are freed only after one: on a
-disk that filled up without this, nothing could be deleted for good any more.
+The index is one: a checkpoint writes new pages before old ones are free, and segments are freed
+only after it.  On a disk that filled up without this, nothing could be deleted for good any more.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Final
 from ring.limits import MIB
 
 RESERVE_BYTES_MIN: Final = 1 * MIB
-RESERVE_BYTES_MAX: Final = 64 * MIB  # a few transactions (node/index/merge.py) of large stores
+RESERVE_BYTES_MAX: Final = 64 * MIB  # a few transactions of a checkpoint of a large index
 FULL_BYTES: Final = 64 * 1024
 
 
-class IndexReserve:
-    """Of one file.  Blocks; for the thread of the index."""
+class FileReserve:
+    """Of one file.  Blocks."""
 
     def __init__(self, path: str) -> None:
         self._path = path
