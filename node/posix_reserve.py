@@ -25,7 +25,10 @@ class FileReserve:
         self._allocated = 0
 
     def keep(self, used_bytes: int) -> None:
-        """Have room behind `used_bytes`, as far as the disk has it; later calls try again."""
+        """Have room behind `used_bytes`, as far as the disk has it; later calls try again.
+
+        A file that is shorter than that has lost something, and is left as it is.
+        """
         reserve_bytes = min(max(used_bytes, RESERVE_BYTES_MIN), RESERVE_BYTES_MAX)
         if used_bytes + reserve_bytes <= self._allocated:
             return
@@ -33,11 +36,12 @@ class FileReserve:
         with suppress(OSError):
             descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                os.posix_fallocate(descriptor, 0, wanted)
-                os.fsync(descriptor)
+                if os.fstat(descriptor).st_size >= used_bytes:
+                    os.posix_fallocate(descriptor, 0, wanted)
+                    os.fsync(descriptor)
+                    self._allocated = wanted
             finally:
                 os.close(descriptor)
-            self._allocated = wanted
 
     def is_disk_full(self) -> bool:
         """Whether what failed a moment ago may have failed for want of room."""

@@ -6,10 +6,9 @@ Rules:
     the last transaction whole or absent.  What it leaves out, syncing the directory of its new
     files, is done here.
 2.  Transactions run one at a time in a thread; `get` and `after` of the index itself are short
-    transactions in the event loop.  What they read may have to come from the disk, and the loop
-    waits for the page.  So `warm` reads the file once from end to end after a start: page by page
-    in the order of hashes that takes twenty times as long, all of it in the loop.  What does not
-    fit into memory, or is evicted, is waited for.
+    transactions in the event loop, which waits for pages that have to come from the disk.  So
+    `warm` reads the file once after a start, from end to end: twenty times as fast as in the order
+    of hashes.
 3.  The map is enlarged, or the file opened anew after a failure, in the event loop while no thread
     is inside: nobody may look into a map that moves.
 4.  After a failed commit nothing is committed before LMDB has opened the file anew and a sync of
@@ -18,7 +17,7 @@ Rules:
     sides; values are sealed by those who store them.
 6.  Every access is marked in the guard (node/posix_guard.py): the second process in a row that died
     inside gives the index up, as does one that finds it condemned.
-7.  What is discarded is kept beside the new one, where the disk has room for both.
+7.  What is discarded is kept beside the new one where there is room for both.
 """
 
 from __future__ import annotations
@@ -111,7 +110,7 @@ class LmdbHome:
         if guard.condemned:
             discarded = "it was found to be damaged while it was in use"
         elif guard.deaths > DEATHS_MAX:
-            discarded = f"{guard.deaths} processes in a row died while they looked into the index"
+            discarded = f"{guard.deaths} processes in a row died while they looked into it"
         if discarded is not None:
             await self.discard()
             guard.replaced()
@@ -123,13 +122,13 @@ class LmdbHome:
             environment = await self._map(threads, guard)
         await self._disk.sync_directory(self._directory)
         index = LmdbIndex(environment, self._path, threads, guard, self._map_bytes_max)
+        await threads.run(index.keep_room)
         return index, discarded
 
     async def _map(self, threads: Threads, guard: Guard) -> lmdb.Environment:
         found = await self._disk.info(f"{self._directory}/{_DATA}")
-        used_bytes = 0 if found is None else found.size_bytes
         map_bytes = self._map_bytes_first
-        while map_bytes < 2 * used_bytes:
+        while found is not None and map_bytes < 2 * found.size_bytes:
             map_bytes *= 2
 
         def work() -> lmdb.Environment:
@@ -274,6 +273,10 @@ class LmdbIndex:
 
     # --- in the thread ----------------------------------------------------------------------------
 
+    def keep_room(self) -> None:
+        """Have the file longer than its pages."""
+        self._reserve.keep((self._environment.info()["last_pgno"] + 1) * self._page_bytes)
+
     def _commit(self, work: Callable[[IndexWriter], T]) -> T:
         self._marks[THREAD] = 1
         try:
@@ -282,15 +285,13 @@ class LmdbIndex:
                 self._failed = False
             with self._environment.begin(write=True) as transaction:
                 result = work(_Writer(transaction))
-            pages = self._environment.info()["last_pgno"] + 1
-            self._reserve.keep(pages * self._page_bytes)
+            self.keep_room()
             return result
         except lmdb.MapFullError:
             raise
         except lmdb.Error as error:
             self._failed = True
-            if error.code == errno.EIO and self._reserve.is_disk_full():
-                # LMDB's word for a write of which only a part had room.
+            if error.code == errno.EIO and self._reserve.is_disk_full():  # a part had room
                 raise DiskFull(f"no room for the index {self._path}") from error
             raise _translated(self._path, error) from error
         finally:

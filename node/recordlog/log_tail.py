@@ -5,7 +5,8 @@ Rules:
     a batch has neither a new length nor new blocks to write.
 2.  A segment that failed, or whose successor was so much as tried, takes no batch any more.
 3.  On a full disk ordinary batches raise DiskFull; essential ones go on in the reserve, a small
-    segment that was filled in good times.
+    segment that was filled in good times.  It is not left for an ordinary segment before there is
+    room for another reserve: or deletes would be refused in the end.
 """
 
 from __future__ import annotations
@@ -132,6 +133,8 @@ class LogTail:
     # --- room -------------------------------------------------------------------------------------
 
     async def _make_room(self, size_bytes: int, *, essential: bool) -> None:
+        if self.on_reserve and not essential and not self._files.reserves[SegmentKind.LOG]:
+            raise DiskFull("the log is in its reserve, and the disk has no room for another")
         if size_bytes > self.room_bytes() or (self.on_reserve and not essential):
             refusal = await self._try_new(size_bytes)
             if refusal is not None and not (essential and isinstance(refusal, DiskFull)):

@@ -46,8 +46,16 @@ def test_what_is_allocated_once_is_not_asked_for_again(tmp_path: Path) -> None:
     os.truncate(path, 4096)
     reserve.keep(4096 + RESERVE_BYTES_MIN // 2)
     assert path.stat().st_size == 4096, "there was enough"
-    reserve.keep(2 * size_bytes)
-    assert path.stat().st_size > 2 * size_bytes
+    os.truncate(path, size_bytes)
+    reserve.keep(size_bytes)
+    assert path.stat().st_size > size_bytes
+
+
+def test_a_file_that_lost_its_end_is_not_filled_up(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(b"x" * 4096)
+    FileReserve(str(path)).keep(8192)
+    assert path.stat().st_size == 4096
 
 
 def test_a_disk_without_room_costs_nothing_but_the_reserve(tmp_path: Path) -> None:
