@@ -97,6 +97,8 @@ def test_a_node_that_is_killed_with_a_damaged_index_is_whole_after_its_start(
     os.kill(cluster.node_pid("node-3"), signal.SIGKILL)
 
     def is_well() -> bool:
+        more = os.urandom(100)  # a write reaches also a node that reads pass over for a while
+        assert cluster.http("PUT", f"/v1/blobs/{Digest.of(more)}", more).status == 201
         read_all(cluster)
         return standing(cluster, "node-3")[0] == "voter" and has_mended(cluster, "node-3")
 
