@@ -3,6 +3,8 @@
 What needs the real program is skipped where it is not on PATH.
 """
 
+import datetime as dt
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -17,22 +19,31 @@ from bench import blobs, curl
 from bench.deadline import Deadline
 from bench.failure import RowFailed
 from bench.payload import Payload
-from bench.peers import bazel_remote, prepared, traffic
+from bench.peers import bazel_remote, minio, prepared, traffic
 from bench.peers.door import Door, Skipped
 from bench.peers.go_program import module_version
+from bench.peers.presign import Signer
 from bench.plan import SMALL_BYTES
 
 # --- bazel-remote ---------------------------------------------------------------------------------
 
 
-def test_a_peer_whose_binary_is_not_there_is_skipped_in_words(tmp_path: Path) -> None:
-    found = bazel_remote.bazel_remote(tmp_path, lambda _binary: None)
-
-    assert found == Skipped("bazel-remote", "bazel-remote", "no `bazel-remote` on PATH")
+PROGRAMS = {"bazel-remote": bazel_remote.bazel_remote, "minio": minio.minio}
 
 
-def test_a_peer_that_is_there_starts_keeps_what_it_is_given_and_ends(tmp_path: Path) -> None:
-    found = bazel_remote.bazel_remote(tmp_path)
+@pytest.mark.parametrize("key", PROGRAMS)
+def test_a_peer_whose_binary_is_not_there_is_skipped_in_words(key: str, tmp_path: Path) -> None:
+    found = PROGRAMS[key](tmp_path, lambda _binary: None)
+
+    assert isinstance(found, Skipped)
+    assert (found.key, found.why) == (key, f"no `{key}` on PATH")
+
+
+@pytest.mark.parametrize("key", PROGRAMS)
+def test_a_peer_that_is_there_starts_keeps_what_it_is_given_and_ends(
+    key: str, tmp_path: Path
+) -> None:
+    found = PROGRAMS[key](tmp_path, shutil.which)
     if isinstance(found, Skipped):
         pytest.skip(found.why)
     with found.running(Deadline(60)) as door, closing(Payload(100_000)) as payload:
@@ -47,6 +58,36 @@ def test_a_peer_that_is_there_starts_keeps_what_it_is_given_and_ends(tmp_path: P
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(RowFailed, match="got no answer"):
         traffic.put_one(door, "late", 1)
+
+
+def test_the_parts_of_an_object_are_read_from_its_metadata() -> None:
+    assert minio.parse_parts(b"XL2 \x01\x00\xa3EcM\x02\xa3EcN\x02\xa8EcBSize") == (2, 2)
+    assert minio.parse_parts(b"XL2 \xa3EcM\x06\xa3EcN\x04") == (6, 4)
+    assert minio.parse_parts(b"XL2 \xa3EcM\x02") is None
+    assert minio.parse_parts(b"\xa3EcM\xcd\x01\x00\xa3EcN\x02") is None
+
+
+def test_the_policy_lets_everybody_put_and_get_and_nothing_else() -> None:
+    (statement,) = json.loads(minio.policy("bench"))["Statement"]
+
+    assert statement["Action"] == ["s3:GetObject", "s3:PutObject"]
+    assert statement["Resource"] == ["arn:aws:s3:::bench/*"]
+
+
+def test_a_signature_is_that_of_the_example_in_the_s3_api_reference() -> None:
+    signer = Signer(
+        "examplebucket.s3.amazonaws.com",
+        "AKIAIOSFODNN7EXAMPLE",
+        "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "us-east-1",
+        dt.datetime(2013, 5, 24, tzinfo=dt.UTC),
+    )
+
+    signed = signer.target("GET", "/test.txt")
+
+    expected = "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+    assert signed.startswith("/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA")
+    assert signed.endswith(f"&X-Amz-Signature={expected}")
 
 
 def test_the_version_of_a_go_program_is_read_from_its_file(tmp_path: Path) -> None:

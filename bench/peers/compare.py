@@ -22,6 +22,7 @@ from bench.payload import Payload
 from bench.peers import traffic
 from bench.peers.bazel_remote import bazel_remote
 from bench.peers.door import Door, Part, Skipped, System
+from bench.peers.minio import minio
 from bench.peers.ours import bare_handler, holdfast
 from bench.peers.rounds import Cell, Turn, settle, take_rounds
 from bench.peers.scale import TOTAL_S, Kind, Load, Scale, loads
@@ -33,7 +34,7 @@ from bench.proc import file_system
 from bench.scratch import require_room
 
 KEYS: Final = (
-    *("holdfast", "seaweedfs", "bazel-remote", "bare"),
+    *("holdfast", "seaweedfs", "minio", "bazel-remote", "bare"),
     *(peer.key for peer in UNMEASURED),
 )
 _WARM_S: Final = 1
@@ -44,7 +45,8 @@ def run_peers(plan: Plan, only: Sequence[str], scale: Scale, *, json: bool) -> i
     """Measure, print, and return the exit status: 1 when a system that was found has no figure."""
     deadline = Deadline(TOTAL_S)
     found = [
-        holdfast(plan), seaweedfs(plan.folder), bazel_remote(plan.folder), bare_handler(plan),
+        holdfast(plan), seaweedfs(plan.folder), minio(plan.folder), bazel_remote(plan.folder),
+        bare_handler(plan),
     ]
     found += [skip(peer) for peer in UNMEASURED]
     chosen = [one for one in found if not only or one.key in only]

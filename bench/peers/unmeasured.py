@@ -32,11 +32,6 @@ UNMEASURED: Final = (
         "S3 with signed requests only, so every put of a load has to be signed beforehand; its "
         "crate did not build in the time there was",
     ),
-    Unmeasured(
-        "minio", "MinIO", "minio",
-        "S3 with a bucket open to everybody; keeps erasure-coded parts over drives, not copies; "
-        "its module did not build in the time there was",
-    ),
 )
 
 
