@@ -6,6 +6,7 @@ Everything is below one directory in memory whose name has our prefix and the ru
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ MKFS: Final = (
     "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
 )  # fmt: skip
 
+_ESCAPED: Final = re.compile(r"\\(\d{3})")  # how the kernel writes blanks in paths
+
 
 @contextmanager
 def own_place() -> Iterator[Path]:
@@ -39,7 +42,8 @@ def own_place() -> Iterator[Path]:
 def unmount_below(path: str) -> None:
     """Everything, the last mount first."""
     targets = [
-        line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()
+        _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), line.split()[1])
+        for line in Path("/proc/self/mounts").read_text().splitlines()
     ]
     for target in reversed([name for name in targets if name.startswith(f"{path}/")]):
         with suppress(OSError):
