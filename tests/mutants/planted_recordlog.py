@@ -73,7 +73,7 @@ RECORD_LOG_MUTANTS: Final = (
         "            raise\n",
         "            self._failed = False\n"
         "            raise\n",
-        ("tests/node/recordlog/test_faults.py",),
+        ("tests/node/recordlog/test_log_recovery.py", "tests/node/recordlog/test_faults.py"),
     ),
     Mutant(
         "log: a checksum that is not tied to the address",
