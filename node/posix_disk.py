@@ -94,7 +94,7 @@ class PosixDisk:
     ) -> PosixFile:
         flags = _UPDATE | os.O_CREAT if create else _UPDATE
         work = partial(self._open_for_update, _checked(path), flags)
-        opened = await self._run("open", path, work, _release_unwanted)
+        opened = await self._opened(path, work)
         blocks = self._blocks if direct and self._make_direct(path, opened) else None
         return PosixFile(path, opened, self._threads, blocks)
 
@@ -122,9 +122,7 @@ class PosixDisk:
 
     async def span(self, path: str) -> PosixSpan:
         """See node.file_span.SpanDisk."""
-        opened = await self._run(
-            "open", path, partial(self._open_regular, _checked(path), _READ), _release_unwanted
-        )
+        opened = await self._opened(path, partial(self._open_regular, _checked(path), _READ))
         span = PosixSpan(path, opened)
         try:
             if not span.is_resident():
@@ -185,6 +183,24 @@ class PosixDisk:
                 raise fault(doing, path, error) from error
 
         return await self._threads.run(guarded, settled)
+
+    async def _opened(self, path: str, work: Callable[[], Descriptor]) -> Descriptor:
+        """What `work` opens; closed when nobody waits for it any more, at whatever moment."""
+        arrived: Descriptor | None = None
+
+        def settled(result: Descriptor | None, future: asyncio.Future[Descriptor]) -> None:
+            nonlocal arrived
+            if result is not None and future.done():
+                result.release()
+            else:
+                arrived = result
+
+        try:
+            return await self._run("open", path, work, settled)
+        except asyncio.CancelledError:
+            if arrived is not None:
+                arrived.release()
+            raise
 
     async def _change(
         self, doing: str, path: str, work: Callable[[], None], *changed: str
@@ -358,8 +374,3 @@ def _checked(path: str) -> str:
 def _close_quietly(number: int) -> None:
     with suppress(OSError):
         os.close(number)
-
-
-def _release_unwanted(opened: Descriptor | None, future: asyncio.Future[Descriptor]) -> None:
-    if opened is not None and future.done():
-        opened.release()

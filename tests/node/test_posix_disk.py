@@ -173,6 +173,25 @@ async def test_no_descriptor_is_lost_with_an_abandoned_call(tmp_path: Path) -> N
     assert open_descriptors() == before
 
 
+async def test_no_descriptor_is_lost_when_the_call_is_abandoned_as_it_ends(
+    disk: PosixDisk, root: Path
+) -> None:
+    """The file is open, and the task that waits for it has not had its turn yet."""
+    (root / "file").write_bytes(b"x")
+    loop = asyncio.get_running_loop()
+    before = open_descriptors()
+    for opening in (lambda: disk.open("file"), lambda: disk.span("file")):
+        task: asyncio.Task[object] = asyncio.create_task(opening())
+        await asyncio.sleep(0)
+        while open_descriptors() == before:  # the loop stands still: nothing is reported meanwhile
+            assert not task.done()
+        loop.call_soon_threadsafe(task.cancel)
+        await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(10):
+            while open_descriptors() != before:
+                await asyncio.sleep(0.001)
+
+
 async def test_a_file_that_was_closed_while_in_use_is_closed_afterwards(disk: PosixDisk) -> None:
     before = open_descriptors()
     file = await disk.open("file", create=True)
