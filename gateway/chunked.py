@@ -36,17 +36,11 @@ class Chunked:
 
     async def put(self, digest: Digest, data: Buffer) -> Stored:
         """See BlobStore."""
-        if len(data) > CHUNK_BYTES:
-            async with aclosing(_slices(data)) as slices:
-                return await self.put_stream(slices, digest=digest)
-        return await self._put_small(data, digest, digest.algorithm)
+        return await self._put_whole(data, digest, digest.algorithm)
 
     async def add(self, data: Buffer, algorithm: Algorithm = Algorithm.BLAKE3) -> Stored:
         """See BlobStore."""
-        if len(data) > CHUNK_BYTES:
-            async with aclosing(_slices(data)) as slices:
-                return await self.put_stream(slices, algorithm=algorithm)
-        return await self._put_small(data, None, algorithm)
+        return await self._put_whole(data, None, algorithm)
 
     async def put_stream(
         self,
@@ -66,6 +60,14 @@ class Chunked:
             return await self._put_large(pieces, digest, algorithm)
         finally:
             self._turns.release()
+
+    async def _put_whole(
+        self, data: Buffer, digest: Digest | None, algorithm: Algorithm
+    ) -> Stored:
+        if len(data) > CHUNK_BYTES:
+            async with aclosing(_slices(data)) as slices:
+                return await self.put_stream(slices, digest=digest, algorithm=algorithm)
+        return await self._put_small(data, digest, algorithm)
 
     async def _put_large(
         self, pieces: AsyncIterator[Buffer], digest: Digest | None, algorithm: Algorithm

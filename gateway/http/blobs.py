@@ -26,7 +26,7 @@ from ring.errors import (
     RangeNotSatisfiable,
     Unavailable,
 )
-from ring.limits import BLOB_BYTES_MAX, CHUNK_BYTES, KIB, LIST_ENTRIES_MAX
+from ring.limits import BLOB_BYTES_MAX, KIB, LIST_ENTRIES_MAX
 from ring.seams import BlobReader, BlobStat, BlobStore, Stored
 
 _FIELDS: Final = (
@@ -82,7 +82,7 @@ class BlobHandlers:
         exclusive = await self._check_write(request)
         reserved = self._admission.reserve(body.size_bytes)
         try:
-            if body.size_bytes is not None and body.size_bytes <= CHUNK_BYTES:
+            if body.is_small:
                 stored = await self._store.put(digest, await body.whole())
             else:
                 stored = await self._store.put_stream(body, digest=digest)
@@ -99,7 +99,7 @@ class BlobHandlers:
         body.check_size()
         reserved = self._admission.reserve(body.size_bytes)
         try:
-            if body.size_bytes is not None and body.size_bytes <= CHUNK_BYTES:
+            if body.is_small:
                 stored = await self._store.add(await body.whole(), algorithm)
             else:
                 stored = await self._store.put_stream(

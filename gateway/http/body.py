@@ -12,6 +12,7 @@ from aiohttp import EMPTY_PAYLOAD, StreamReader
 
 from gateway.http.phase import Phase
 from ring.errors import ExpectationFailed, TooLarge
+from ring.limits import CHUNK_BYTES
 
 
 class Flow(Protocol):
@@ -58,6 +59,11 @@ class Body:
                 f"{self.size_bytes} bytes are more than the {self._limit_bytes} that are taken",
                 limit=self._limit_bytes,
             )
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is declared to fit into one record, so that it may be taken whole."""
+        return self.size_bytes is not None and self.size_bytes <= CHUNK_BYTES
 
     async def whole(self) -> bytes:
         """All of it; for bodies whose declared size is small."""
