@@ -83,14 +83,20 @@ def get(url: str, paths: Path, seconds: int, deadline: Deadline) -> Load:
 
 
 def run(
-    url: str, arguments: Sequence[str], connections: int, seconds: int, deadline: Deadline
+    url: str,
+    arguments: Sequence[str],
+    connections: int,
+    seconds: int,
+    deadline: Deadline,
+    *,
+    script: Path = _SCRIPT,
 ) -> Load:
-    """One load with the arguments of load.lua; RowFailed when anything went wrong in it."""
+    """One load with the arguments of its script; RowFailed when anything went wrong in it."""
     share_s = deadline.share_s(seconds + _GRACE_S, f"a load of {seconds} s")
     argv = [
         *("wrk", "--threads", "1", "--connections", str(connections)),
         *("--duration", f"{seconds}s", "--timeout", "10s"),
-        *("--script", str(_SCRIPT), url, "--", *arguments),
+        *("--script", str(script), url, "--", *arguments),
     ]
     try:
         finished = subprocess.run(

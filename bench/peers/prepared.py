@@ -7,7 +7,6 @@ other system is sent.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +20,6 @@ from bench.plan import SMALL_BYTES
 
 PUTS_PER_S: Final = 20_000  # prepared for each second: more than a server that keeps nothing takes
 _SCRIPT: Final = Path(__file__).with_name("prepared.lua")
-_GRACE_S: Final = 15.0
 
 
 def put_small(door: Door, tag: str, connections: int, seconds: int, deadline: Deadline) -> float:
@@ -35,7 +33,9 @@ def put_small(door: Door, tag: str, connections: int, seconds: int, deadline: De
         file = Path(folder) / "targets.txt"
         write_targets(file, door.put_target, tag, prepared)
         arguments = [door.put_method, str(file), tag, str(SMALL_BYTES)]
-        load = _run(door.url, arguments, connections, seconds, deadline)
+        load = wrk.run(
+            door.url, arguments, connections, seconds, deadline, script=_SCRIPT
+        )
     if load.requests + connections >= prepared:
         raise RowFailed(f"the load ran out of the {prepared:,} puts that were prepared for it")
     return load.rate
@@ -47,25 +47,3 @@ def write_targets(file: Path, target: Callable[[str, bytes], str], tag: str, cou
         for number in range(1, count + 1):
             content = blobs.body(tag, number, SMALL_BYTES)
             lines.write(target(f"{tag}-{number}", content) + "\n")
-
-
-def _run(
-    url: str, arguments: list[str], connections: int, seconds: int, deadline: Deadline
-) -> wrk.Load:
-    share_s = deadline.share_s(seconds + _GRACE_S, f"a load of {seconds} s")
-    argv = [
-        *("wrk", "--threads", "1", "--connections", str(connections)),
-        *("--duration", f"{seconds}s", "--timeout", "10s"),
-        *("--script", str(_SCRIPT), url, "--", *arguments),
-    ]
-    try:
-        finished = subprocess.run(
-            argv, capture_output=True, text=True, timeout=share_s, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RowFailed(f"wrk did not end within {share_s:.0f} s") from error
-    load = wrk.parse(finished.stdout + finished.stderr)
-    complaint = load.complaint()
-    if complaint:
-        raise RowFailed(f"under load from wrk: {complaint} among {load.requests:,} requests")
-    return load
