@@ -28,7 +28,7 @@ RECORD_LOG_MUTANTS: Final = (
         "node/recordlog/page_store.py",
         "        await files.sync_names()\n",
         "",
-        ("tests/node/recordlog/test_faults.py",),
+        ("tests/node/recordlog/test_log_recovery.py", "tests/node/recordlog/test_faults.py"),
     ),
     Mutant(
         "log: an index has what the log may lose: the last batch is not written anew",

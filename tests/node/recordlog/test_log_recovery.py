@@ -179,6 +179,31 @@ def test_a_value_rots_at_the_end_of_a_segment_whose_successor_is_gone() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_name_that_a_dead_process_left_unsynced_is_durable_before_it_counts(seed: int) -> None:
+    """The process died between naming a segment and syncing the directory; the system lived on."""
+
+    async def main() -> None:
+        disk = SimDisk(Random(seed), latency_s=0.0001)
+        store = await open_store(disk, 0)
+        await put(store, 0)
+        path = store.files.path(store.files.numbers(SegmentKind.LOG)[0])
+        await store.close()
+        await disk.rename(path, "log/begun.tmp")
+        await disk.sync_directory("log")
+        await disk.rename("log/begun.tmp", path)
+        disk = disk.kill()
+        store = await open_store(disk, 1)
+        await put(store, 1)
+        disk = disk.crash()
+        store = await open_store(disk, 2)
+        for number in (0, 1):
+            assert (await store.get(SMALL[number]))[1] == VALUE_OF[SMALL[number]]
+        await store.close()
+
+    run(main())
+
+
 def test_a_segment_of_another_store_is_refused() -> None:
     async def main() -> None:
         disks = []
