@@ -72,6 +72,7 @@ async def run_node(
             disk=disk,
             open_store=open_store,
             transport=transport,
+            clock=clock,
             randomness=randomness,
             accept_blank=config.accept_blank,
         )

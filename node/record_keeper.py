@@ -28,6 +28,7 @@ from node.ledger import Ledger
 from node.operations import Operations
 from node.prompt_puts import PromptPuts
 from node.record_change import RecordChange
+from node.record_copies import RecordCopies
 from node.record_reader import RecordReader
 from node.record_row import pack_row
 from node.table import Table
@@ -36,7 +37,7 @@ from node.values import Values
 from ring import admission
 from ring.admission import PutAnswer
 from ring.digest import Buffer, Digest
-from ring.errors import BadRequest, Corrupt, DiskFull, StorageFault
+from ring.errors import BadRequest, DiskFull, StorageFault
 from ring.limits import BLOB_BYTES_MAX, GENERATION_MAX, PARTITIONS
 from ring.messages import CopyVerdict
 from ring.record import (
@@ -69,11 +70,11 @@ class RecordKeeper(RecordReader):
         offload: Offload = in_place,
         had_state: bool = False,
     ) -> None:
-        super().__init__(table, values)
+        self._check = ValueCheck(offload)
+        super().__init__(table, values, RecordCopies(values, ledger, self._check))
         self.had_state = had_state
         self._ledger = ledger
         self._clock = clock
-        self._check = ValueCheck(offload)
         self._locks = KeyLocks()
         self._operations = Operations()
         self._prompt_puts = PromptPuts(
@@ -172,7 +173,7 @@ class RecordKeeper(RecordReader):
             floor = self._table.floor(key.digest.partition)
             if admission.refuses_put(before, floor, generation):
                 return PutAnswer(before.root, floor, had=False)
-            had_copy = await self._keep(key, kind, value, before)
+            had_copy = await self._copies.keep(key, kind, value, before)
             after = admission.put_root(
                 before,
                 kind=kind,
@@ -188,7 +189,7 @@ class RecordKeeper(RecordReader):
     ) -> PutAnswer:
         async with self._locks.hold((key.raw,)):
             before = self._table.state(key.raw)
-            had_copy = await self._keep(key, RecordKind.DATA, value, before)
+            had_copy = await self._copies.keep(key, RecordKind.DATA, value, before)
             after = admission.put_chunk(
                 replace(before, kind=RecordKind.DATA),
                 size_bytes=len(value),
@@ -213,7 +214,7 @@ class RecordKeeper(RecordReader):
             after = admission.absorb(before, state, claimed=bool(claimants), brought=brought)
             wrote = False
             if value is not None and after.held:
-                wrote = not await self._keep(key, state.kind, value, before)
+                wrote = not await self._copies.keep(key, state.kind, value, before)
                 after = replace(after, verified_at_s=self._now_s())
             if before.held and not after.held:
                 await self._forget(key, before, after)
@@ -261,7 +262,7 @@ class RecordKeeper(RecordReader):
             try:
                 value = await self._values.read(key, before.kind)
             except FileNotFoundError:
-                await self._lose(key, before)
+                await self._copies.lose(key, before)
                 return CopyVerdict.ABSENT
             if await self._check.is_good(key, before.kind, before.size_bytes, value):
                 now_s = self._now_s()
@@ -269,7 +270,7 @@ class RecordKeeper(RecordReader):
                 with suppress(DiskFull):  # the copy is good all the same
                     await self._ledger.commit(RecordChange(rows={key.raw: row}))
                 return CopyVerdict.GOOD
-            await self._set_aside(key, before)
+            await self._copies.set_aside(key, before)
             return CopyVerdict.QUARANTINED
 
     async def _look_again(self, key: RecordKey) -> tuple[RecordState, Buffer | None]:
@@ -280,67 +281,14 @@ class RecordKeeper(RecordReader):
             try:
                 value = await self._values.read(key, state.kind)
             except FileNotFoundError:
-                await self._lose(key, state)
+                await self._copies.lose(key, state)
             else:
                 if self._has_length(state, value):
                     return state, value
-                await self._set_aside(key, state)
+                await self._copies.set_aside(key, state)
             return without_value(state), None
 
     # --- steps of operations ----------------------------------------------------------------------
-
-    async def _keep(
-        self, key: RecordKey, kind: RecordKind, value: Buffer, before: RecordState
-    ) -> bool:
-        """Have the checked `value` stored; whether a good copy was here already."""
-        if before.held:
-            reason = await self._fault_of_copy(key, kind, value, before)
-            if reason is None:
-                return True
-            await self._condemn(key, before, reason)
-        await self._values.write(key, kind, value)
-        return False
-
-    async def _fault_of_copy(
-        self, key: RecordKey, kind: RecordKind, value: Buffer, before: RecordState
-    ) -> str | None:
-        """What is wrong with the copy that is here, None when it is `value`.
-
-        Raises Corrupt when it is a good record that contradicts a recipe: data proves itself, of
-        two recipes neither does.
-        """
-        try:
-            present = await self._values.read(key, before.kind)
-        except FileNotFoundError:
-            return "it is missing"
-        except StorageFault as error:
-            return f"it cannot be read: {error.detail}"
-        if kind is before.kind and await self._check.are_equal(present, value):
-            return None
-        if kind is RecordKind.RECIPE and await self._check.is_good(
-            key, before.kind, before.size_bytes, present
-        ):
-            raise Corrupt(f"{key.digest}: this recipe contradicts the record that is here")
-        return "its bytes do not match"
-
-    async def _condemn(self, key: RecordKey, state: RecordState, reason: str) -> None:
-        """Put the copy that is here aside."""
-        log.warning("a bad copy goes into quarantine", digest=str(key.digest), reason=reason)
-        self._quarantined_total += 1
-        await self._values.quarantine(key, state.kind)
-
-    async def _set_aside(self, key: RecordKey, state: RecordState) -> None:
-        """Put a copy aside that is bad, and remember that none is here."""
-        await self._condemn(key, state, "its bytes do not match")
-        row = pack_row(without_value(state))
-        await self._ledger.commit(RecordChange(rows={key.raw: row}), essential=True)
-
-    async def _lose(self, key: RecordKey, state: RecordState) -> None:
-        """Remember that the copy is gone, which somebody else must have removed."""
-        log.warning("a copy is missing", digest=str(key.digest))
-        self._lost_total += 1
-        row = pack_row(without_value(state))
-        await self._ledger.commit(RecordChange(rows={key.raw: row}), essential=True)
 
     async def _forget(self, key: RecordKey, before: RecordState, after: RecordState) -> None:
         """Make a state durable that may hold no value any more, then remove the value."""

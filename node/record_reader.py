@@ -8,6 +8,7 @@ from typing import Final
 
 from node.file_span import FileSpan
 from node.local_store import StoreUsage
+from node.record_copies import RecordCopies
 from node.table import Table
 from node.value_check import value_bytes
 from node.values import Values
@@ -22,11 +23,10 @@ _SLICE_ENTRIES: Final = 256  # about a millisecond of the event loop
 class RecordReader:
     """The reading half of node/record_keeper.py; everything it says is durable."""
 
-    def __init__(self, table: Table, values: Values) -> None:
+    def __init__(self, table: Table, values: Values, copies: RecordCopies) -> None:
         self._table = table
         self._values = values
-        self._quarantined_total = 0
-        self._lost_total = 0
+        self._copies = copies
 
     def get_now(self, key: RecordKey) -> tuple[RecordState, Buffer | None] | None:
         """See LocalRecordStore."""
@@ -115,8 +115,8 @@ class RecordReader:
             records=self._table.records,
             held=self._table.held,
             bytes_stored=self._table.bytes_stored,
-            quarantined_total=self._quarantined_total,
-            lost_total=self._lost_total,
+            quarantined_total=self._copies.quarantined_total,
+            lost_total=self._copies.lost_total,
         )
 
     async def bytes_free(self) -> int:

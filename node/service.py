@@ -9,7 +9,8 @@ Rules:
 3.  A receiver stores and reports its states as a non-voter; bytes are served by voters only.
 4.  `handle_now` answers hot reads on the spot; it never waits and never blocks.
 
-What runs in the background (introductions, rejoin) belongs to `run`, which the process awaits.
+What runs in the background (introductions, node/caretaker.py) belongs to `run`, which the process
+awaits.
 """
 
 from __future__ import annotations
@@ -19,24 +20,25 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from node.care_settings import CareSettings
+from node.caretaker import Caretaker
 from node.handler import Asker, Begun, Response
 from node.local_store import LocalRecordStore
 from node.marker import NO_PARTITIONS, NodeFiles
 from node.membership import Membership
 from node.node_layouts import NodeLayouts
-from node.rejoin import Rejoin
 from node.store_holder import StoreHolder, StoreOpener
 from ring import control, listing, messages
 from ring.admission import PutAnswer
 from ring.codec import Sender
 from ring.digest import Buffer, Digest
-from ring.errors import BadRequest, HoldfastError, NotAdmitted, StorageFault, Unsupported
+from ring.errors import BadRequest, HoldfastError, NotAdmitted, StorageFault
 from ring.layout import Layout
 from ring.life import NodeId
 from ring.messages import Reply, Request
 from ring.recipe import recipe_bytes
 from ring.record import RecordKey, RecordKind, RecordState
-from ring.seams import Disk, Randomness, Transport
+from ring.seams import Clock, Disk, Randomness, Transport
 
 _CONTROL: Final = (
     control.Introduce,
@@ -52,7 +54,7 @@ class NodeService:
     disk: the data directory.  open_store: opens the record store on it; called once the directory
     is admitted, and again when the store has to be mended.  transport: reaches the peers.
     accept_blank: an empty directory of a node that peers remember may be filled again without an
-    operator.
+    operator.  care: how it looks after its records in the background.
     """
 
     def __init__(
@@ -63,12 +65,16 @@ class NodeService:
         disk: Disk,
         open_store: StoreOpener,
         transport: Transport,
+        clock: Clock,
         randomness: Randomness,
         accept_blank: bool,
+        care: CareSettings | None = None,
     ) -> None:
         self._files = NodeFiles(disk, randomness)
         self._disk = disk
         self._transport = transport
+        self._clock = clock
+        self._care = care or CareSettings()
         self.layouts = NodeLayouts(first_layout)
         self.membership = Membership(
             node=node,
@@ -80,6 +86,7 @@ class NodeService:
         )
         self._holder = StoreHolder(open_store)
         self.counters: Counter[str] = Counter()
+        self._caretaker: Caretaker | None = None
 
     async def start(self) -> None:
         """Read the data directory; raises NotAdmitted, Corrupt or StorageFault."""
@@ -109,7 +116,7 @@ class NodeService:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.membership.heartbeat())
-                group.create_task(self._holder.run(self._rejoin))
+                group.create_task(self._holder.run(self._look_after))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed
 
@@ -199,7 +206,9 @@ class NodeService:
                 return await self._verify(store, key)
             case listing.ListRecords() | listing.ListClaims() | control.GetFloors():
                 return await self._enumerate(store, request)
-        raise Unsupported(f"{type(request).__name__} is not served by this release")
+        if self._caretaker is None:
+            raise NotAdmitted(f"{self.membership.node}: {self.membership.reason}")
+        return await self._caretaker.handle(request, asker)
 
     async def _handle_control(self, request: Request) -> Response:
         match request:
@@ -329,8 +338,19 @@ class NodeService:
         await self.layouts.store(self._files)
         await self._holder.open()
 
-    async def _rejoin(self, store: LocalRecordStore) -> None:
-        await Rejoin(self.membership, store, self._transport).run()
+    async def _look_after(self, store: LocalRecordStore) -> None:
+        self._caretaker = Caretaker(
+            membership=self.membership,
+            store=store,
+            transport=self._transport,
+            clock=self._clock,
+            settings=self._care,
+            counters=self.counters,
+        )
+        try:
+            await self._caretaker.run()
+        finally:
+            self._caretaker = None
 
 
 def _value_bytes(state: RecordState) -> int:

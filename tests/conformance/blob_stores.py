@@ -153,6 +153,7 @@ async def _node(network: Network, node: NodeId, seed: int) -> AsyncIterator[Node
         disk=MemoryDisk(1 * MIB),
         open_store=open_store,
         transport=transport,
+        clock=ManualClock(),
         randomness=SimRandomness(Random(seed)),
         accept_blank=False,
     )

@@ -160,6 +160,7 @@ async def _node_over(local: Subject) -> AsyncIterator[NodeService]:
         disk=MemoryDisk(1 * MIB),
         open_store=open_store,
         transport=SimTransport(nobody, NODE, Living(), is_peer=True),
+        clock=local.clock,
         randomness=SimRandomness(Random(5)),
         accept_blank=False,
     )

@@ -77,6 +77,7 @@ class SmallNode:
             disk=self.disk,
             open_store=self._open_store,
             transport=DirectTransport(self._network, self.node, is_peer=True),
+            clock=ManualClock(),
             randomness=self._randomness,
             accept_blank=accept_blank,
         )

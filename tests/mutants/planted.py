@@ -133,7 +133,7 @@ CLUSTER_MUTANTS: Final = (
     Mutant(
         "a bad copy stays where it is",
         "node/record_keeper.py",
-        "self._set_aside(key, before)\n            return CopyVerdict.QUARANTINED\n",
+        "self._copies.set_aside(key, before)\n            return CopyVerdict.QUARANTINED\n",
         "asyncio.sleep(0)\n            return CopyVerdict.QUARANTINED\n",
         STORES,
     ),

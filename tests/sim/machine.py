@@ -39,6 +39,7 @@ class NodeProcess:
             disk=machine.disk,
             open_store=self._open_store,
             transport=SimTransport(machine.network, node, self, is_peer=True),
+            clock=machine.clock,
             randomness=machine.randomness,
             accept_blank=True,
         )

@@ -1,0 +1,83 @@
+"""The copies that a record store keeps: compared before they are trusted, put aside when bad.
+
+Callers hold the key's lock.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from node.ledger import Ledger
+from node.record_change import RecordChange
+from node.record_row import pack_row
+from node.value_check import ValueCheck
+from node.values import Values
+from ring.digest import Buffer
+from ring.errors import Corrupt, StorageFault
+from ring.record import RecordKey, RecordKind, RecordState, without_value
+
+log = structlog.get_logger()
+
+
+class RecordCopies:
+    """quarantined_total, lost_total: copies found bad or missing since the store was opened."""
+
+    def __init__(self, values: Values, ledger: Ledger, check: ValueCheck) -> None:
+        self.quarantined_total = 0
+        self.lost_total = 0
+        self._values = values
+        self._ledger = ledger
+        self._check = check
+
+    async def keep(
+        self, key: RecordKey, kind: RecordKind, value: Buffer, before: RecordState
+    ) -> bool:
+        """Have the checked `value` stored; whether a good copy was here already."""
+        if before.held:
+            reason = await self._fault_of_copy(key, kind, value, before)
+            if reason is None:
+                return True
+            await self._condemn(key, before, reason)
+        await self._values.write(key, kind, value)
+        return False
+
+    async def _fault_of_copy(
+        self, key: RecordKey, kind: RecordKind, value: Buffer, before: RecordState
+    ) -> str | None:
+        """What is wrong with the copy that is here, None when it is `value`.
+
+        Raises Corrupt when it is a good record that contradicts a recipe: data proves itself, of
+        two recipes neither does.
+        """
+        try:
+            present = await self._values.read(key, before.kind)
+        except FileNotFoundError:
+            return "it is missing"
+        except StorageFault as error:
+            return f"it cannot be read: {error.detail}"
+        if kind is before.kind and await self._check.are_equal(present, value):
+            return None
+        if kind is RecordKind.RECIPE and await self._check.is_good(
+            key, before.kind, before.size_bytes, present
+        ):
+            raise Corrupt(f"{key.digest}: this recipe contradicts the record that is here")
+        return "its bytes do not match"
+
+    async def _condemn(self, key: RecordKey, state: RecordState, reason: str) -> None:
+        """Put the copy that is here aside."""
+        log.warning("a bad copy goes into quarantine", digest=str(key.digest), reason=reason)
+        self.quarantined_total += 1
+        await self._values.quarantine(key, state.kind)
+
+    async def set_aside(self, key: RecordKey, state: RecordState) -> None:
+        """Put a copy aside that is bad, and remember that none is here."""
+        await self._condemn(key, state, "its bytes do not match")
+        row = pack_row(without_value(state))
+        await self._ledger.commit(RecordChange(rows={key.raw: row}), essential=True)
+
+    async def lose(self, key: RecordKey, state: RecordState) -> None:
+        """Remember that the copy is gone, which somebody else must have removed."""
+        log.warning("a copy is missing", digest=str(key.digest))
+        self.lost_total += 1
+        row = pack_row(without_value(state))
+        await self._ledger.commit(RecordChange(rows={key.raw: row}), essential=True)
