@@ -97,19 +97,23 @@ class Layout:
 
     def group(self, partition: int) -> Group:
         """Owners and spares of a partition."""
-        width = self.replicas + self.spares
-        row = self.table[partition * width : (partition + 1) * width]
-        ids = [self.members[index].node for index in row]
+        ids = [self.members[index].node for index in self.row(partition)]
         return Group(tuple(ids[: self.replicas]), tuple(ids[self.replicas :]))
+
+    def row(self, partition: int) -> bytes:
+        """What the table says of a partition: owners, then spares."""
+        width = self.replicas + self.spares
+        return self.table[partition * width : (partition + 1) * width]
 
 
 class LiveLayouts:
     """The layouts in force: one, or the old and the new while a change is under way.
 
-    Placements are made once for each partition and shared, since every request asks for one.
+    Placements are made once and shared, since every request asks for one; partitions that lie on the
+    same nodes in the same order have the same one.
     """
 
-    __slots__ = ("_distinct", "_placements", "epochs", "layouts")
+    __slots__ = ("_by_rows", "_distinct", "_placements", "epochs", "layouts")
 
     def __init__(self, layouts: tuple[Layout, ...]) -> None:
         assert 1 <= len(layouts) <= LAYOUTS_LIVE_MAX
@@ -118,6 +122,7 @@ class LiveLayouts:
         self.epochs = tuple(layout.epoch for layout in layouts)
         assert list(self.epochs) == sorted(set(self.epochs))
         self._placements: list[Placement | None] = [None] * PARTITIONS
+        self._by_rows: dict[tuple[bytes, ...], Placement] = {}
         self._distinct: tuple[Placement, ...] | None = None
 
     @property
@@ -144,8 +149,12 @@ class LiveLayouts:
         """Where the digests of a partition may be."""
         placement = self._placements[partition]
         if placement is None:
-            groups = tuple(layout.group(partition) for layout in self.layouts)
-            placement = self._placements[partition] = Placement(groups)
+            rows = tuple([layout.row(partition) for layout in self.layouts])
+            placement = self._by_rows.get(rows)
+            if placement is None:
+                placement = Placement(tuple([layout.group(partition) for layout in self.layouts]))
+                self._by_rows[rows] = placement
+            self._placements[partition] = placement
         return placement
 
     def distinct_placements(self) -> tuple[Placement, ...]:
@@ -155,8 +164,8 @@ class LiveLayouts:
         """
         if self._distinct is None:
             chosen: dict[object, Placement] = {}
-            for partition in range(PARTITIONS):
-                placement = self.partition_placement(partition)
+            each = map(self.partition_placement, range(PARTITIONS))
+            for placement in {id(placement): placement for placement in each}.values():
                 sets = [(frozenset(g.owners), frozenset(g.spares)) for g in placement.groups]
                 chosen.setdefault(tuple(sets), placement)
             self._distinct = tuple(chosen.values())
