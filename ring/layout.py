@@ -109,8 +109,8 @@ class Layout:
 class LiveLayouts:
     """The layouts in force: one, or the old and the new while a change is under way.
 
-    Placements are made once and shared, since every request asks for one; partitions that lie on the
-    same nodes in the same order have the same one.
+    Placements are made once and shared, since every request asks for one; partitions that lie on
+    the same nodes in the same order have the same one.
     """
 
     __slots__ = ("_by_rows", "_distinct", "_placements", "epochs", "layouts")
