@@ -10,6 +10,7 @@ import asyncio
 
 import structlog
 
+from node.fact_sums import FactSums
 from node.file_paths import STATE_DIRECTORY
 from node.file_sweep import FileSweep
 from node.file_values import FileValues
@@ -19,6 +20,7 @@ from node.record_table import RecordTable
 from node.state_files import StateDirectory
 from node.state_journal import COMPACT_BYTES_MIN, StateJournal
 from node.value_check import Offload, in_place
+from ring.facts import Facts
 from ring.seams import Clock, Disk, Randomness
 
 log = structlog.get_logger()
@@ -37,14 +39,15 @@ class FileRecordStore(RecordKeeper):
         offload: Offload = in_place,
         compact_bytes_min: int = COMPACT_BYTES_MIN,
         before_new: BeforeNew | None = None,
+        facts: Facts | None = None,
     ) -> FileRecordStore:
         """Read the state back and sweep the files.
 
-        before_new: see BeforeNew.
+        before_new: see BeforeNew.  facts: how they are made in this cluster.
         Raises Corrupt when the state is damaged other than by a torn last write (the node has to be
         replaced), StorageFault or DiskFull when the disk does not let it go on.
         """
-        table = RecordTable()
+        table = RecordTable(FactSums(facts))
         directory = StateDirectory(disk, STATE_DIRECTORY, randomness)
         journal = StateJournal(directory, table, compact_bytes_min=compact_bytes_min)
         values = FileValues(disk, randomness)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from node.fact_reader import FactReader
 from node.file_span import FileSpan
 from ring.admission import PutAnswer
 from ring.digest import Buffer, Digest
@@ -47,9 +48,11 @@ class LocalRecordStore(RecordStore, Protocol):
     had_state: whether it remembered anything of an earlier process when it was opened.  False for
     one that is new, and for one that lost its state: whoever knows that it was not new must not
     let it vote, because it forgot tombstones and floors that it had confirmed.
+    facts: its records in the eyes of repair.
     """
 
     had_state: bool
+    facts: FactReader
 
     async def absorb(
         self,
@@ -57,16 +60,22 @@ class LocalRecordStore(RecordStore, Protocol):
         state: RecordState,
         claimants: Sequence[Digest],
         value: Buffer | None,
-    ) -> None:
+        *,
+        still: Callable[[], bool] | None = None,
+    ) -> bool:
         """Merge what a peer holds; floors are not asked.
+
+        still: asked when nobody else is at work on the record any more; if it says no, nothing is
+        done and the answer is false.
 
         The copy counts as held here only if `value` came along (or one was here before), and is
         claimed by what is in `claimants`.  Raises DigestMismatch or Corrupt for a bad value, and
         then changes nothing.
         """
 
-    async def drop(self, key: RecordKey) -> None:
-        """Forget a record wholly: root, value and claims.  Absent is fine."""
+    async def drop(self, key: RecordKey, *, still: Callable[[], bool] | None = None) -> bool:
+        """Forget a record wholly: root, value and claims.  Absent is fine; `still` as in `absorb`.
+        """
 
     async def raise_floor(self, partition: int, generation: int) -> None:
         """Refuse clients' puts at or below `generation`; never lowers a floor."""

@@ -19,8 +19,8 @@ class RecordClaims:
         self._claimants: dict[bytes, bytes | list[bytes]] = {}
         self._latest = b""
 
-    def add(self, chunk: bytes, claimant: bytes) -> None:
-        """Add a claim; one that is there already stays."""
+    def add(self, chunk: bytes, claimant: bytes) -> bool:
+        """Add a claim; false for one that is there already."""
         if claimant == self._latest:
             claimant = self._latest
         else:
@@ -28,11 +28,16 @@ class RecordClaims:
         known = self._claimants.get(chunk)
         if known is None:
             self._claimants[chunk] = claimant
-        elif isinstance(known, bytes):
-            if known != claimant:
-                self._claimants[chunk] = sorted((known, claimant))
-        elif not _holds(known, claimant):
-            insort(known, claimant)
+            return True
+        if isinstance(known, bytes):
+            if known == claimant:
+                return False
+            self._claimants[chunk] = sorted((known, claimant))
+            return True
+        if _holds(known, claimant):
+            return False
+        insort(known, claimant)
+        return True
 
     def has(self, chunk: bytes, claimant: bytes) -> bool:
         """Whether the claim is there."""

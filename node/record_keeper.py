@@ -16,7 +16,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -123,19 +123,25 @@ class RecordKeeper(RecordReader):
         state: RecordState,
         claimants: Sequence[Digest],
         value: Buffer | None,
-    ) -> None:
+        *,
+        still: Callable[[], bool] | None = None,
+    ) -> bool:
+        """See LocalRecordStore."""
         if state.size_bytes > BLOB_BYTES_MAX or state.root > dead(GENERATION_MAX):
             raise BadRequest(f"{key.digest}: a peer's state is out of bounds")
         if value is not None:
             await self._check.require(key, state.kind, state.size_bytes, value)
-        await self._operations.finish(lambda: self._absorb(key, state, claimants, value))
+        return await self._operations.finish(
+            lambda: self._absorb(key, state, claimants, value, still)
+        )
 
     async def bury(self, key: RecordKey, generation: int) -> RecordState:
         _check_generation(key, generation, least=0)
         return await self._operations.finish(lambda: self._bury(key, generation))
 
-    async def drop(self, key: RecordKey) -> None:
-        await self._operations.finish(lambda: self._drop(key))
+    async def drop(self, key: RecordKey, *, still: Callable[[], bool] | None = None) -> bool:
+        """See LocalRecordStore."""
+        return await self._operations.finish(lambda: self._drop(key, still))
 
     async def confirm(self, claimant: Digest, chunks: Sequence[Digest]) -> list[bool]:
         return await self._operations.finish(lambda: self._confirm(claimant, chunks))
@@ -207,8 +213,11 @@ class RecordKeeper(RecordReader):
         state: RecordState,
         claimants: Sequence[Digest],
         value: Buffer | None,
-    ) -> None:
+        still: Callable[[], bool] | None,
+    ) -> bool:
         async with self._locks.hold((key.raw,)):
+            if still is not None and not still():
+                return False
             before = self._table.state(key.raw)
             brought = value is not None
             after = admission.absorb(before, state, claimed=bool(claimants), brought=brought)
@@ -220,6 +229,7 @@ class RecordKeeper(RecordReader):
                 await self._forget(key, before, after)
             else:
                 await self._commit_copy(key, before, after, claimants, wrote=wrote)
+            return True
 
     async def _bury(self, key: RecordKey, generation: int) -> RecordState:
         async with self._locks.hold((key.raw,)):
@@ -229,13 +239,16 @@ class RecordKeeper(RecordReader):
                 await self._forget(key, before, after)
             return after
 
-    async def _drop(self, key: RecordKey) -> None:
+    async def _drop(self, key: RecordKey, still: Callable[[], bool] | None) -> bool:
         async with self._locks.hold((key.raw,)):
+            if still is not None and not still():
+                return False
             before = self._table.state(key.raw)
             if before.exists:
                 await self._ledger.commit(RecordChange(dropped=[key.raw]), essential=True)
             if before.held:
                 await self._values.remove(key, before.kind)
+            return True
 
     async def _confirm(self, claimant: Digest, chunks: Sequence[Digest]) -> list[bool]:
         keys = [RecordKey(chunk).raw for chunk in chunks]

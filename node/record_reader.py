@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from node.fact_reader import FactReader
 from node.file_span import FileSpan
 from node.local_store import StoreUsage
 from node.record_copies import RecordCopies
@@ -27,6 +28,7 @@ class RecordReader:
         self._table = table
         self._values = values
         self._copies = copies
+        self.facts = FactReader(table, table.sums)
 
     def get_now(self, key: RecordKey) -> tuple[RecordState, Buffer | None] | None:
         """See LocalRecordStore."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from node.fact_sums import FactSums
 from node.record_change import RecordChange
 from node.record_claims import RecordClaims
 from node.record_order import RecordOrder
@@ -22,10 +23,11 @@ class RecordTable:
     """Records by RecordKey.raw.
 
     records: rows, tombstones included.  held: rows whose value is here.  bytes_stored: of those
-    values.
+    values.  sums: what peers compare.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sums: FactSums | None = None) -> None:
+        self.sums = sums or FactSums()
         self.records = 0
         self.held = 0
         self.bytes_stored = 0
@@ -70,7 +72,8 @@ class RecordTable:
             self._drop(key)
         self._set_all(change.rows)
         for key, claimant in change.claims:
-            self._claims.add(key, claimant)
+            if self._claims.add(key, claimant):
+                self.sums.claim_added(key, claimant)
         for partition, generation in change.floors.items():
             self._floors[partition] = max(generation, self.floor(partition))
 
@@ -88,9 +91,10 @@ class RecordTable:
             after = keys[-1]
 
     def _set_all(self, rows: dict[bytes, int]) -> None:
-        known = self._rows
+        known, sums = self._rows, self.sums
         for key, row in rows.items():
             before = known.get(key)
+            sums.record_changed(key, before, row)
             if before is None:
                 self.records += 1
                 self.order.add(key)
@@ -104,6 +108,9 @@ class RecordTable:
 
     def _drop(self, key: bytes) -> None:
         row = self._rows.pop(key, None)
+        self.sums.record_changed(key, row, None)
+        for chunk, claimant in self._claims.rows(key):
+            self.sums.claim_dropped(chunk, claimant)
         self._claims.drop(key)
         if row is not None:
             self.records -= 1

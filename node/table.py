@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from node.fact_sums import FactSums
 from ring.digest import Digest
 from ring.record import RecordKind, RecordState
 
@@ -24,6 +25,9 @@ class Table(Protocol):
 
     A table that reads a disk may raise Corrupt or StorageFault from every call.
     """
+
+    sums: FactSums
+    """What peers compare; told of every change."""
 
     @property
     def records(self) -> int:

@@ -92,6 +92,7 @@ class RecordState(Struct, frozen=True):
     claimed: at least one recipe claims it as a chunk.
     verified_at_s: wall-clock second at which this node last hashed its copy; 0 never.  Local: it
         is not merged.
+    settled: every node that could lack this tombstone has confirmed it; local too.
     """
 
     kind: RecordKind = RecordKind.NONE
@@ -100,6 +101,7 @@ class RecordState(Struct, frozen=True):
     held: bool = False
     claimed: bool = False
     verified_at_s: int = 0
+    settled: bool = False
 
     @property
     def exists(self) -> bool:

@@ -24,14 +24,16 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
 from msgspec import Struct
 
+from node.fact_sums import FactSums
 from node.index.index import Index, IndexHome
-from node.index.index_keys import claim_key, claims_end, row_key
+from node.index.index_keys import row_key
+from node.index.layered_claims import LayeredClaims
 from node.index.layered_order import LayeredOrder
 from node.index.located_row import location_of, row_of, with_location, with_row
 from node.index.location import Location, Position
@@ -76,11 +78,18 @@ class IndexedTable:
     """node.index.located_table.LocatedTable over an index; `open_table` makes one.
 
     entries_max: rows or claims that one transaction of a checkpoint brings into the index.
-    damage: what was found wrong with the index, None while nothing was.
+    damage: what was found wrong with the index, None while nothing was.  sums: what peers compare.
     """
 
-    def __init__(self, index: Index, summary: Summary, entries_max: int = ENTRIES_MAX) -> None:
+    def __init__(
+        self,
+        index: Index,
+        summary: Summary,
+        entries_max: int = ENTRIES_MAX,
+        sums: FactSums | None = None,
+    ) -> None:
         self.damage: str | None = None
+        self.sums = sums or FactSums()
         self._damaged = asyncio.Event()
         self._index = index
         self._entries_max = entries_max
@@ -95,6 +104,7 @@ class IndexedTable:
         self._layers = [self._fresh]  # newest first
         self._reader = WatchedReader(index, self._found)
         self.order = LayeredOrder(self._layers, self._reader)
+        self._claims = LayeredClaims(self._layers, self._reader)
         self._turn = asyncio.Lock()
 
     # --- reading ----------------------------------------------------------------------------------
@@ -171,25 +181,14 @@ class IndexedTable:
 
     def is_claimed_by(self, key: bytes, claimant: Digest) -> bool:
         """See Table."""
-        for layer in self._layers:
-            known = layer.has_claim(key, claimant.key)
-            if known is not None:
-                return known
-        return self._reader.payload(claim_key(key, claimant.key)) is not None
+        return self._claims.has(key, claimant.key)
 
     def claimants(
         self, key: bytes, after: Digest | None, limit: int
     ) -> tuple[list[Digest], bool]:
         """See Table."""
         start = None if after is None else after.key
-        known: dict[bytes, None] = {}
-        for layer in self._layers:
-            known.update(dict.fromkeys(layer.claims_after(key, start, limit + 1)))
-            if key in layer.unclaimed:
-                break
-        else:
-            known.update(dict.fromkeys(self._claims_stored(key, start, limit + 1)))
-        found = sorted(known)[: limit + 1]
+        found = self._claims.after(key, start, limit + 1)
         return [Digest.from_key(claimant) for claimant in found[:limit]], len(found) <= limit
 
     # --- changing ---------------------------------------------------------------------------------
@@ -218,12 +217,20 @@ class IndexedTable:
             after[key] = with_row(after.get(key, before[key]), row)
         for key, location in located.items():
             after[key] = with_location(after.get(key, before[key]), location)
+        known = {chunk: self._claims_watched(chunk) for chunk in unclaimed}
+        new = [claim for claim in dict.fromkeys(claims) if self._is_new_and_watched(*claim)]
         # From here on nothing can fail.
         fresh = self._fresh
         for key, payload in after.items():
             if payload != before[key]:
                 self._totals.replace(before[key], payload)
+                self.sums.record_changed(key, _row(before[key]), _row(payload))
                 fresh.set_row(key, payload)
+        for chunk, claimants in known.items():
+            for claimant in claimants:
+                self.sums.claim_dropped(chunk, claimant)
+        for chunk, claimant in new:
+            self.sums.claim_added(chunk, claimant)
         for chunk in unclaimed:
             fresh.drop_claims(chunk)
         for chunk, claimant in claims:
@@ -305,11 +312,12 @@ class IndexedTable:
             looked_up[key] = payload
         return payload
 
-    def _claims_stored(self, chunk: bytes, after: bytes | None, limit: int) -> Iterator[bytes]:
-        start, end = claim_key(chunk, after or b""), claims_end(chunk)
-        for full_key, value in self._reader.after(start, limit, below=end):
-            self._reader.unseal(full_key, value)
-            yield full_key[1 + len(chunk) :]
+    def _is_new_and_watched(self, chunk: bytes, claimant: bytes) -> bool:
+        return self.sums.watches(chunk) and not self._claims.has(chunk, claimant)
+
+    def _claims_watched(self, chunk: bytes) -> list[bytes]:
+        """All claims on a chunk, where somebody wants to know."""
+        return self._claims.every(chunk) if self.sums.watches(chunk) else []
 
     def _catch_up(self, ahead: Ahead) -> None:
         """The log was replayed to the end of a checkpoint that a crash cut short: finish it first.
@@ -361,7 +369,13 @@ class IndexedTable:
             self._damaged.set()
 
 
-async def open_table(home: IndexHome, *, entries_max: int = ENTRIES_MAX) -> OpenedTable:
+def _row(payload: bytes | None) -> int | None:
+    return None if payload is None else row_of(payload)
+
+
+async def open_table(
+    home: IndexHome, *, entries_max: int = ENTRIES_MAX, sums: FactSums | None = None
+) -> OpenedTable:
     """Open the table that an index keeps; one that is not sound is discarded.
 
     Raises StorageFault or DiskFull.
@@ -381,4 +395,5 @@ async def open_table(home: IndexHome, *, entries_max: int = ENTRIES_MAX) -> Open
         state = IndexState.DISCARDED
     else:
         state = IndexState.FRESH if summary is None else IndexState.READY
-    return OpenedTable(IndexedTable(index, summary or Summary(), entries_max), state, reason)
+    table = IndexedTable(index, summary or Summary(), entries_max, sums)
+    return OpenedTable(table, state, reason)

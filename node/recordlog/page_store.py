@@ -9,6 +9,7 @@ from typing import Final, Self
 import structlog
 from msgspec import Struct
 
+from node.fact_sums import FactSums
 from node.index.index import IndexHome
 from node.index.index_patrol import IndexPatrol, PatrolSettings
 from node.index.indexed_table import IndexedTable, open_table
@@ -26,6 +27,7 @@ from node.recordlog.segment_head import STORE_ID_BYTES, LogEnd, SegmentKind
 from node.recordlog.upkeep import Upkeep, UpkeepSettings
 from node.value_check import Offload, ValueCheck, in_place
 from ring.errors import Corrupt, HoldfastError
+from ring.facts import Facts
 from ring.limits import MIB
 from ring.seams import Clock, Disk, Randomness
 
@@ -61,18 +63,19 @@ class PageRecordStore(RecordKeeper):
         offload: Offload = in_place,
         settings: PageSettings | None = None,
         before_new: BeforeNew | None = None,
+        facts: Facts | None = None,
     ) -> Self:
         """Read the log back from where the index ends, all of it when that turns out damaged.
 
-        before_new: see BeforeNew.
+        before_new: see BeforeNew.  facts: how they are made in this cluster.
         Raises Corrupt when the log is damaged other than by a torn last write, or gone while
         values are here (the node has to be replaced), StorageFault or DiskFull when the disk does
         not let it go on.
         """
         settings = settings or PageSettings()
-        opening = _Opening(disk, home, randomness, settings, before_new)
+        opening = _Opening(disk, home, randomness, settings, before_new, facts=facts)
         if not await opening.try_it():
-            opening = _Opening(disk, home, randomness, settings, before_new)
+            opening = _Opening(disk, home, randomness, settings, before_new, facts=facts)
             if not await opening.try_it():
                 raise Corrupt(f"the index is damaged as soon as it is made: {opening.damage}")
         return cls(opening, clock=clock, randomness=randomness, offload=offload)
@@ -155,6 +158,8 @@ class _Opening:
         randomness: Randomness,
         settings: PageSettings,
         before_new: BeforeNew | None,
+        *,
+        facts: Facts | None,
     ) -> None:
         self.files = SegmentFiles(disk)
         self.settings = settings
@@ -164,6 +169,7 @@ class _Opening:
         self._home = home
         self._randomness = randomness
         self._before_new = before_new
+        self._facts = facts
         self._replayed_bytes = 0
 
     @property
@@ -188,7 +194,7 @@ class _Opening:
     async def _read_back(self) -> None:
         files = self.files
         await files.look()
-        self.table = (await open_table(self._home)).table
+        self.table = await self._open_table()
         if files.numbers(SegmentKind.LOG):
             self.had_state = True
             await self._replay()
@@ -252,10 +258,13 @@ class _Opening:
                 " data directory away and let it fetch its records from the others"
             )
 
+    async def _open_table(self) -> IndexedTable:
+        return (await open_table(self._home, sums=FactSums(self._facts))).table
+
     async def _require_blank(self) -> None:
         """Have a table without anything in it."""
         assert self.table is not None
         if self.table.covered is not None or self.table.replay_to is not None:
             await self.table.close()
             await self._home.discard()
-            self.table = (await open_table(self._home)).table
+            self.table = await self._open_table()

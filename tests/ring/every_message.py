@@ -6,6 +6,19 @@ from typing import Final
 from hypothesis import strategies as st
 
 from ring.admission import PutAnswer
+from ring.comparing import (
+    DescribeRecords,
+    Description,
+    DescriptionsReply,
+    FactsReply,
+    HintReason,
+    HintRecords,
+    HintReply,
+    ListFacts,
+    PrefixSum,
+    SumPrefixes,
+    SumsReply,
+)
 from ring.control import (
     FetchLayouts,
     FloorsReply,
@@ -64,6 +77,8 @@ def some(of: st.SearchStrategy[v.T]) -> st.SearchStrategy[tuple[v.T, ...]]:
 _limits = st.integers(0, LIST_ENTRIES_MAX)
 _people = some(st.tuples(v.nodes, v.lives))
 _floors = some(st.tuples(st.integers(0, PARTITIONS - 1), v.generations))
+_fingerprints = st.binary(min_size=16, max_size=16)
+_prefixes = some(st.text("0123456789abcdef", max_size=64))
 _words = st.text(st.characters(codec="utf-8"), max_size=40)
 
 STRATEGIES: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
@@ -93,6 +108,16 @@ STRATEGIES: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
     LayoutsReply: st.builds(LayoutsReply, v.live_layouts()),
     GetFloors: st.builds(GetFloors),
     FloorsReply: st.builds(FloorsReply, _floors),
+    SumPrefixes: st.builds(SumPrefixes, _prefixes, some(v.nodes)),
+    SumsReply: st.builds(SumsReply, some(st.builds(PrefixSum, _fingerprints, v.sizes))),
+    ListFacts: st.builds(ListFacts, _prefixes, some(v.nodes)),
+    FactsReply: st.builds(FactsReply, st.none() | some(st.tuples(v.keys, v.sizes))),
+    DescribeRecords: st.builds(DescribeRecords, some(v.keys)),
+    DescriptionsReply: st.builds(
+        DescriptionsReply, some(st.none() | st.builds(Description, v.states, _fingerprints))
+    ),
+    HintRecords: st.builds(HintRecords, st.sampled_from(HintReason), some(v.keys)),
+    HintReply: st.builds(HintReply, v.sizes),
     GetStatus: st.builds(GetStatus),
     StatusReply: st.builds(
         StatusReply,
@@ -147,6 +172,14 @@ EXAMPLES: Final[list[Message]] = [
     LayoutsReply((LAYOUT,)),
     GetFloors(),
     FloorsReply(((0, 1), (4_095, GENERATION_MAX))),
+    SumPrefixes(("", "a3f", "0123456789abcdef"), (NodeId("away"),)),
+    SumsReply((PrefixSum(b"\x11" * 16, 300), PrefixSum(bytes(16), 0))),
+    ListFacts(("a3f0",), ()),
+    FactsReply(((RecordKey(CHUNK), (1 << 63) - 1),)),
+    DescribeRecords((RecordKey(BLOB), RecordKey(OTHER))),
+    DescriptionsReply((None, Description(CLAIMED, b"\x22" * 16))),
+    HintRecords(HintReason.HANDOFF, (RecordKey(CHUNK),)),
+    HintReply(1),
     GetStatus(),
     StatusReply("voter", "", 10, 1 << 31, 1 << 40, (("put_total", 9),)),
 ]
