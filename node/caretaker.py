@@ -13,6 +13,7 @@ from collections import Counter
 
 from node.care_settings import CareSettings
 from node.handler import Asker, Response
+from node.heard_transport import HeardTransport
 from node.local_store import LocalRecordStore
 from node.membership import Membership
 from node.rejoin import Rejoin
@@ -37,7 +38,8 @@ class Caretaker:
         settings: CareSettings,
         counters: Counter[str],
     ) -> None:
-        self._rejoin = Rejoin(membership, store, transport)
+        heard = HeardTransport(transport, membership)
+        self._rejoin = Rejoin(membership, store, heard)
 
     async def run(self) -> None:
         """Everything, until cancelled."""

@@ -32,7 +32,7 @@ from ring.codec import Sender
 from ring.control import Introduce, IntroducedReply
 from ring.errors import Fenced, HoldfastError, NotAdmitted
 from ring.life import NO_PROCESS, Knowledge, Life, NodeId
-from ring.messages import expect
+from ring.messages import Answer, expect
 from ring.seams import Randomness, Transport
 
 INTRODUCE_TIMEOUT_S: Final = 1.0
@@ -73,6 +73,7 @@ class Membership:
         self._nonce = int.from_bytes(randomness.octets(8), "big") or NO_PROCESS + 1
         self._accept_blank = accept_blank
         self._knowledge = Knowledge()
+        self._heard = Knowledge()  # from answers, in memory only
         self._peers_lock = asyncio.Lock()
         self._marker_lock = asyncio.Lock()
         self._sender = Sender(_BLANK_LIFE, ())
@@ -175,8 +176,16 @@ class Membership:
 
     def knows_no_later(self, peer: NodeId, life: Life) -> bool:
         """Whether what a peer said in this life may still be relied upon."""
-        known = self._knowledge.latest(peer)
-        return known is None or known.process == life.process or not life.superseded_by(known)
+        for known in (self._knowledge.latest(peer), self._heard.latest(peer)):
+            if known and known.process != life.process and life.superseded_by(known):
+                return False
+        return True
+
+    def hear(self, answer: Answer) -> None:
+        """Learn what an answer says of lives: an answer of one that is over must not count."""
+        if answer.peers is not None:
+            self._heard.learn_all(answer.peers)
+        self._heard.learn(answer.node, answer.life)
 
     async def introduce_to(self, peer: NodeId) -> Life | None:
         """Make a peer store this life; the peer's own, None when it did not for any reason."""
