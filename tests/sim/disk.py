@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 
 from ring.digest import Buffer
@@ -69,6 +70,24 @@ class SimDisk:
         """Another, empty disk in its place."""
         return self._succeeded_by(DirectoryNode())
 
+    @contextmanager
+    def calm(self) -> Iterator[None]:
+        """No faults meanwhile, for whoever only looks at what is here."""
+        self.faults.suspended = True
+        try:
+            yield
+        finally:
+            if self._device.alive:
+                self.faults.suspended = False
+
+    def snapshot(self) -> DirectoryNode:
+        """A copy of what is durable now."""
+        return self.root.durable_copy()
+
+    def roll_back(self, snapshot: DirectoryNode) -> SimDisk:
+        """What was durable when the snapshot was taken, in place of all that came later."""
+        return self._succeeded_by(snapshot.durable_copy())
+
     def files(self) -> Iterator[tuple[str, FileNode]]:
         """Paths and contents as programs see them, in order."""
         return self.root.files()
@@ -80,6 +99,17 @@ class SimDisk:
     def flip(self, path: str, bit: int) -> None:
         """Rot: turn one bit of a file over, counted from its start."""
         self._file(path).flip(bit)
+
+    def smash(self, path: str, offset: int, data: bytes) -> None:
+        """Overwrite what is stored, as far as the file reaches, behind every program's back."""
+        self._file(path).smash(offset, data)
+
+    def lose(self, path: str) -> None:
+        """A file is gone for good."""
+        directory, name = self._parent(path)
+        entry = Entry(name, None)
+        directory.set(entry)
+        directory.commit(directory.mark())
 
     # --- the Disk seam ----------------------------------------------------------------------------
 
@@ -121,7 +151,7 @@ class SimDisk:
         return await self._device.act(lambda: self._info(path))
 
     async def free_bytes(self) -> int:
-        if self.faults.full:
+        if self.faults.is_full:
             return 0
         return self.capacity_bytes - sum(len(node.content) for _, node in self.files())
 
@@ -134,7 +164,7 @@ class SimDisk:
             self._device.check_write(0)
             node = FileNode()
             directory.set(Entry(name, node))
-        return SimFile(self._device, _as_file(path, node), direct=direct)
+        return SimFile(self._device, path, _as_file(path, node), direct=direct)
 
     def _read(self, path: str) -> bytes:
         node = self._file(path)
@@ -151,7 +181,7 @@ class SimDisk:
         try:
             yield
             self._device.check_write(len(data))
-            node.write(0, data)
+            self._device.write(node, path, 0, data)
             mark = node.mark()
             yield
             self._device.sync(node, mark)
@@ -229,6 +259,7 @@ class SimDisk:
         device = self._device
         assert device.alive, "this life of the disk is over already"
         device.alive = False
+        device.faults.suspended = False
         return SimDisk(
             device.rng,
             latency_s=device.latency_s,

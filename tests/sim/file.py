@@ -12,7 +12,10 @@ from tests.sim.platter import FileNode
 class SimFile:
     """The File seam over a node of the platter."""
 
-    def __init__(self, device: Device, node: FileNode, *, direct: bool = False) -> None:
+    def __init__(
+        self, device: Device, path: str, node: FileNode, *, direct: bool = False
+    ) -> None:
+        self._path = path
         self._direct = direct
         self._device = device
         self._node = node
@@ -63,7 +66,7 @@ class SimFile:
             self._device.check_overwrite()
         else:
             self._device.check_write(len(data))
-        self._node.write(offset, data)
+        self._device.write(self._node, self._path, offset, data)
 
     def _write_durably(self, offset: int, data: bytes) -> Steps[None]:
         self._write(offset, data)

@@ -11,18 +11,21 @@ Rules:
     address.
 5.  An exception that nobody retrieved fails the run.
 6.  Cyclic garbage is collected after the run (garbage.py).
+7.  What a simulated process does carries its name (`owner`), through tasks, timers and callbacks,
+    so that all of it can be taken out of the loop and given back: a process that is stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import heapq
 import itertools
 import math
 import selectors
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from concurrent.futures import Executor
-from contextvars import Context
+from contextvars import Context, ContextVar
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from tests.sim.garbage import collected_afterwards
@@ -33,6 +36,9 @@ Ts = TypeVarTuple("Ts")
 STEPS_MAX = 1_000_000
 _CANCEL_ROUNDS_MAX = 1_000
 _SELF_PIPE_ONLY = 1
+
+owner: ContextVar[object | None] = ContextVar("owner", default=None)
+"""The simulated process on whose behalf the running code runs; None for the world itself."""
 
 
 class Deadlock(Exception):
@@ -128,6 +134,30 @@ class SimLoop(asyncio.SelectorEventLoop):
         """Count anew: a run that was stopped still has to clean up."""
         self._virtual.steps = 0
 
+    def take(self, process: object) -> list[asyncio.Handle]:
+        """Everything that a process was about to do, or would do later; the loop forgets it."""
+        queues = vars(self)  # asyncio has no name for them that is for others
+        taken: list[asyncio.Handle] = []
+        for name in ("_ready", "_scheduled"):
+            queue = queues[name]
+            its = [handle for handle in queue if _owner_of(handle) is process]
+            if its:
+                rest = [handle for handle in queue if _owner_of(handle) is not process]
+                queue.clear()
+                queue.extend(rest)
+                taken += its
+        heapq.heapify(queues["_scheduled"])
+        return taken
+
+    def give_back(self, taken: list[asyncio.Handle]) -> None:
+        """Let it do all that; timers that ran out meanwhile ring at once."""
+        queues = vars(self)
+        for handle in taken:
+            if isinstance(handle, asyncio.TimerHandle):
+                heapq.heappush(queues["_scheduled"], handle)
+            else:
+                queues["_ready"].append(handle)
+
     def _make_task(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -142,6 +172,11 @@ class SimLoop(asyncio.SelectorEventLoop):
         error = context.get("exception")
         what = str(context.get("message", ""))
         self.complaints.append(f"{what}: {error!r}" if error is not None else what)
+
+
+def _owner_of(handle: asyncio.Handle) -> object | None:
+    context: Context = vars(asyncio.Handle)["_context"].__get__(handle)
+    return context.get(owner)
 
 
 def run(main: Coroutine[Any, Any, T], *, steps_max: int = STEPS_MAX) -> T:

@@ -2,27 +2,35 @@
 
 A process that ends leaves its tasks behind where they stand.  Nothing that they wait for ever comes
 (its disk and its transport are dead), so they do nothing more: no clean-up runs, as in a power cut.
+A process that is frozen (SIGSTOP) does nothing either, but what it had in mind is kept for later.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from random import Random
 
 from node.local_store import LocalRecordStore
 from node.service import NodeService
+from node.store_holder import StoreOpener
 from ring.layout import Layout
 from ring.life import NodeId
 from ring.seams import Clock
 from tests.sim.disk import SimDisk
 from tests.sim.failure import in_words
-from tests.sim.host import SimRandomness
+from tests.sim.host import SimClock, SimRandomness
+from tests.sim.loop import SimLoop, owner
 from tests.sim.network import Network, SimTransport
+from tests.sim.platter import DirectoryNode
+from tests.sim.stores import SimPageStore
 from tests.sim.trace import Trace
 
-StoreMaker = Callable[[SimDisk, Clock, SimRandomness], Awaitable[LocalRecordStore]]
+StoreMaker = Callable[[SimDisk, Clock, SimRandomness], StoreOpener]
 StoreCheck = Callable[[NodeId, LocalRecordStore], Awaitable[None]]
+Excuse = Callable[["Machine", BaseException | None], bool]
+"""Whether a process may have ended by itself, for what happened to its machine."""
 
 
 class NodeProcess:
@@ -31,7 +39,11 @@ class NodeProcess:
     def __init__(self, machine: Machine) -> None:
         self.alive = True
         self.store: LocalRecordStore | None = None
+        self.started_s = asyncio.get_running_loop().time()
+        self.index_damages = 0
+        self.held: list[asyncio.Handle] | None = None  # what a frozen process would do
         self._machine = machine
+        self._open = machine.make_store(machine.disk, machine.clock, machine.randomness)
         node = machine.node
         self.service = NodeService(
             node=node,
@@ -52,14 +64,18 @@ class NodeProcess:
 
     async def _open_store(self) -> LocalRecordStore:
         machine = self._machine
-        store = await machine.make_store(machine.disk, machine.clock, machine.randomness)
-        await machine.check_store(machine.node, store)
+        store = await self._open()
+        with machine.disk.calm():
+            await machine.check_store(machine.node, store)
         self.store = store
         return store
 
 
 class Machine:
-    """See the module.  `make_store` opens the record store, `check_store` looks at it at once."""
+    """See the module.
+
+    make_store: what opens the record store of a process.  check_store: looks at it at once.
+    """
 
     def __init__(
         self,
@@ -68,7 +84,7 @@ class Machine:
         layout: Layout,
         network: Network,
         disk: SimDisk,
-        clock: Clock,
+        clock: SimClock,
         rng: Random,
         trace: Trace,
         make_store: StoreMaker,
@@ -85,6 +101,7 @@ class Machine:
         self.check_store = check_store
         self.keeps_nothing = keeps_nothing
         self.failures: list[str] = []
+        self.excuses: list[Excuse] = []
         self._rng = rng
         self._trace = trace
         self._process: NodeProcess | None = None
@@ -111,6 +128,8 @@ class Machine:
         """What the node says of itself."""
         if self._process is None:
             return "down"
+        if isinstance(self.store, SimPageStore) and self.store.is_damaged:
+            return "mending"
         return self._process.service.membership.state
 
     @property
@@ -118,19 +137,62 @@ class Machine:
         """The same in more words."""
         return "" if self._process is None else self._process.service.membership.reason
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether its process is stopped, to go on later."""
+        return self._process is not None and self._process.held is not None
+
+    @property
+    def boot(self) -> tuple[int, int]:
+        """Incarnation and boot counter of the process; zeros when there is none."""
+        process = self._process
+        return (0, 0) if process is None else process.service.membership.life.pair
+
     def start(self) -> None:
         """Start a process on what the disk holds."""
         assert self._process is None
         self._trace.event("start", self.node)
         process = self._process = NodeProcess(self)
-        task = self._task = asyncio.get_running_loop().create_task(process.run(), name=self.node)
+        context = copy_context()
+        context.run(owner.set, process)
+        loop = asyncio.get_running_loop()
+        task = self._task = loop.create_task(process.run(), name=self.node, context=context)
 
         def over(task: asyncio.Task[None]) -> None:
             if process.alive and not task.cancelled():
-                error = task.exception()
-                self.failures.append(f"{self.node} exited: {in_words(error)}")
+                self._exited(task.exception())
 
         task.add_done_callback(over)
+
+    def _exited(self, error: BaseException | None) -> None:
+        """The process ended by itself."""
+        words = in_words(error)
+        self._trace.event("exit", self.node, words)
+        excused = [excuse(self, error) for excuse in self.excuses]
+        if not any(excused):
+            self.failures.append(f"{self.node} exited: {words}")
+        elif self.is_up:
+            self._end("exit", refuses=True)
+            self.disk = self.disk.kill()
+
+    def freeze(self) -> None:
+        """The process does nothing until it is thawed; its connections stay open."""
+        process = self._process
+        assert process is not None
+        assert process.held is None
+        assert not self.disk.faults.hangs, "what such a disk has finished would go on"
+        self._trace.fault("freeze", self.node)
+        self.network.hold(self.node)
+        process.held = _loop().take(process)
+
+    def thaw(self) -> None:
+        """Go on, if there is anything left that can."""
+        process = self._process
+        if process is not None and process.held is not None:
+            self._trace.event("thaw", self.node)
+            held, process.held = process.held, None
+            _loop().give_back(held)
+            self.network.release(self.node)
 
     def cut_power(self) -> None:
         """The machine goes dark; what was not durable may be lost."""
@@ -147,6 +209,12 @@ class Machine:
         if self.is_up:
             self._end("wipe", refuses=False)
         self.disk = self.disk.wipe()
+
+    def roll_back(self, snapshot: DirectoryNode) -> None:
+        """The disk holds what it held once."""
+        if self.is_up:
+            self._end("roll-back", refuses=False)
+        self.disk = self.disk.roll_back(snapshot)
 
     async def stop(self) -> None:
         """As SIGTERM does: background work ends, the store is closed."""
@@ -169,8 +237,14 @@ class Machine:
         assert self._task is not None
         self._trace.fault(how.replace(" ", "-"), self.node)
         self._process.alive = False
+        self._process.held = None
+        self.network.lose_held(self.node)
         self.network.detach(self.node, refuses=refuses)
         self._ended.append(self._task)
         self._process = self._task = None
 
 
+def _loop() -> SimLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SimLoop)
+    return loop

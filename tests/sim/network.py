@@ -15,7 +15,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -37,6 +39,7 @@ from ring.life import NodeId
 from ring.limits import ENVELOPE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from ring.messages import Answer, Reply, Request
 from tests.fakes.served_request import served
+from tests.sim.loop import owner
 from tests.sim.message_words import words_of
 from tests.sim.trace import Trace
 
@@ -123,13 +126,17 @@ class Network:
             self._cuts[source, target] -= 1
 
     def hold(self, target: Place) -> None:
-        """Keep every request to `target` on its way until `release`."""
+        """Keep whatever reaches `target` outside until `release`."""
         self._held.setdefault(target, [])
 
     def release(self, target: Place) -> None:
         """Deliver what was held, in order."""
         for arrive in self._held.pop(target, []):
             arrive()
+
+    def lose_held(self, target: Place) -> None:
+        """What was held is not delivered: its connections broke with the process."""
+        self._held.pop(target, None)
 
     def mend(self) -> None:
         """Every link works again."""
@@ -186,16 +193,24 @@ class Network:
         delay_s = self._delay_s(source, target)
         if self._happens(self.faults.loss_rate):
             self._trace.fault("loss", call.number)
+            broken = partial(self._break, call, "connection lost")
             if self._rng.random() < 0.5:
-                loop.call_later(delay_s, self._break, call, "connection lost")
+                loop.call_later(delay_s, self._deliver, call.caller.place, broken)
             return
         if self._happens(self.faults.straggle_rate):
             self._trace.fault("straggler", call.number)
             delay_s += self._rng.uniform(0.0, self.faults.straggle_s)
-        if target in self._held:
-            self._held[target].append(arrive)
+        world = owner.set(None)  # what has been sent does not stop with its sender
+        loop.call_later(delay_s, self._deliver, target, arrive)
+        owner.reset(world)
+
+    def _deliver(self, target: Place, arrive: Callable[[], None]) -> None:
+        held = self._held.get(target)
+        if held is None:
+            arrive()
         else:
-            loop.call_later(delay_s, arrive)
+            context = copy_context()
+            held.append(lambda: context.run(arrive))
 
     def _arrive(self, call: Call) -> None:
         served = self._served.get(call.node)
@@ -205,6 +220,14 @@ class Network:
                 self._send(call, call.node, back, lambda: self._break(call, "connection refused"))
             return
         handler, process = served
+        token = owner.set(process)
+        try:
+            self._handle(call, handler, process)
+        finally:
+            owner.reset(token)
+
+    def _handle(self, call: Call, handler: RequestHandler, process: Process) -> None:
+        """A living node has a request."""
         try:
             envelope = decode_request(call.envelope)
         except RejectedRequest as rejected:

@@ -5,6 +5,36 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from random import Random
+from typing import Final
+
+RATES: Final = ("loss", "duplicate", "straggler")  # of messages; not drawn as faults
+FREE: Final = (
+    "power-cut",
+    "kill",
+    "stop",
+    "blackout",
+    "freeze",
+    "away",
+    "gateway-kill",
+    "isolate",
+    "one-way",
+    "split",
+    "gateway-cut",
+    "slow-links",
+    "slow-disk",
+    "hang",
+    "error",
+    "errors",
+    "full",
+    "clock",
+    "index-lost",
+    "index-damage",
+)
+COSTLY: Final = ("rot", "torn", "misdirected", "log-damage", "wipe", "roll-back")
+"""Those that destroy copies, and count against the budget."""
+ALONE: Final = ("power-cut", "kill", "isolate", "freeze", "hang", "errors", "full")
+"""What may be wrong with one node while every request must succeed."""
+_SHARE: Final = 0.4
 
 
 class Weather(enum.Enum):
@@ -15,20 +45,12 @@ class Weather(enum.Enum):
     STORM = "storm"  # anything within the promises: requests may fail, never lie
 
 
-class Damage(enum.Enum):
-    """Which copies may be destroyed for good, within W-1 of each blob."""
-
-    NONE = "none"
-    ROT = "rot"
-    WIPE = "wipe"
-    BOTH = "both"
-
-
 @dataclass(frozen=True, slots=True)
 class Options:
     """Counts, mean times in virtual seconds, and rates per message.
 
     store: "files", "pages", or "memory", which loses everything when its process ends.
+    faults: those that may happen.
     large: one blob of the pool is larger than a chunk, and one is its first chunk.
     genesis_is_rough: faults begin before the first start is over.
     work_s: when clients stop, however much they still had in mind.
@@ -44,7 +66,7 @@ class Options:
     think_s: float = 0.5
     store: str = "files"
     weather: Weather = Weather.STORM
-    damage: Damage = Damage.NONE
+    faults: tuple[str, ...] = FREE
     large: bool = False
     genesis_is_rough: bool = False
     disk_latency_s: float = 0.001
@@ -52,6 +74,8 @@ class Options:
     loss_rate: float = 0.0
     duplicate_rate: float = 0.0
     straggle_rate: float = 0.0
+    read_timeout_s: float = 4.0
+    write_timeout_s: float = 10.0
     write_patience_s: float = 1.0
     fault_every_s: float = 4.0
     faults_at_once: int = 2
@@ -66,29 +90,25 @@ class Options:
     @classmethod
     def drawn(cls, rng: Random) -> Options:
         """A world from a seed."""
-        weather = rng.choice((Weather.CALM, Weather.ONE_AWAY, *[Weather.STORM] * 6))
-        replicas = rng.choice((1, 2, 3, 3, 3, 3, 3, 5))
+        weather = rng.choice((Weather.CALM, Weather.ONE_AWAY, *[Weather.STORM] * 8))
+        replicas = rng.choice((1, 2, 3, 3, 3, 3, 3, 3, 4, 5))
         if weather is Weather.ONE_AWAY:
             replicas = max(3, replicas)
-        members = replicas + rng.choice((0, 0, 1, 2, 3))
         storm = weather is Weather.STORM
-        damage = Damage.NONE
-        if storm and replicas >= 3:
-            several = (Damage.BOTH,) if replicas >= 5 else ()
-            damage = rng.choice((Damage.NONE, Damage.ROT, Damage.WIPE, *several))
-        loses_all = rng.random() < 0.15
+        store = rng.choice(("memory", *["files"] * 3, *["pages"] * 4))
+        is_long = storm and rng.random() < 0.04
         return cls(
-            members=members,
+            members=replicas + rng.choice((0, 0, 0, 1, 1, 2, rng.choice((3, 4)))),
             replicas=replicas,
             zones=rng.choice((1, 1, 3)),
             gateways=rng.choice((1, 2, 3)),
-            clients=rng.choice((2, 3, 4)),
-            operations=rng.randrange(20, 60),
+            clients=rng.choice((1, 2, 3, 4)),
+            operations=rng.randrange(10, 50),
             digests=rng.choice((1, 2, 3, 6)),
-            think_s=rng.choice((0.05, 0.3, 1.0)),
-            store="memory" if loses_all else rng.choice(("files", "pages")),
+            think_s=8.0 if is_long else rng.choice((0.05, 0.3, 1.0)),
+            store=store,
             weather=weather,
-            damage=damage,
+            faults=_faults(rng, weather, store),
             large=rng.random() < 0.1,
             genesis_is_rough=storm and rng.random() < 0.3,
             disk_latency_s=rng.choice((0.0001, 0.001, 0.01)),
@@ -96,7 +116,24 @@ class Options:
             loss_rate=rng.choice((0.0, 0.01, 0.1)) if storm else 0.0,
             duplicate_rate=rng.choice((0.0, 0.05, 0.3)) if storm else 0.0,
             straggle_rate=rng.choice((0.0, 0.02, 0.1)) if storm else 0.0,
+            read_timeout_s=rng.choice((1.0, 4.0, 4.0)) if storm else 4.0,
+            write_timeout_s=rng.choice((2.0, 10.0, 10.0)) if storm else 10.0,
             write_patience_s=rng.choice((0.05, 1.0, 1.0)),
             fault_every_s=rng.choice((1.0, 3.0, 8.0)),
             faults_at_once=rng.choice((1, 2, 3)),
+            work_s=300.0 if is_long else 90.0,
         )
+
+
+def _faults(rng: Random, weather: Weather, store: str) -> tuple[str, ...]:
+    """Some of those that make sense: with few kinds at a time each gets further."""
+    if weather is Weather.CALM:
+        return ()
+    sensible: tuple[str, ...] = ALONE if weather is Weather.ONE_AWAY else (*FREE, *COSTLY)
+    if store != "pages":
+        sensible = tuple(name for name in sensible if not name.startswith("index"))
+    if store == "memory":  # it has a disk for its marker alone
+        needs_disk = ("blackout", "rot", "torn", "misdirected", "log-damage", "roll-back")
+        sensible = tuple(name for name in sensible if name not in needs_disk)
+    share = rng.choice((0.15, _SHARE, 1.0))
+    return tuple(name for name in sensible if rng.random() < share) or (rng.choice(sensible),)

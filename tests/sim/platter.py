@@ -55,7 +55,7 @@ class Weather:
 
     def spares(self) -> bool:
         """Whether the next change survives."""
-        return self.rng.random() < self.survives
+        return bool(self.survives) and self.rng.random() < self.survives
 
 
 class FileNode:
@@ -101,6 +101,13 @@ class FileNode:
         for version in (self.content, self.durable):
             if offset < len(version):
                 version[offset] ^= mask
+
+    def smash(self, offset: int, data: bytes) -> None:
+        """Other bytes on the medium and in what is read from it; the length stays."""
+        for version in (self.content, self.durable):
+            end = min(len(version), offset + len(data))
+            if offset < end:
+                version[offset:end] = data[: end - offset]
 
     def after(self, weather: Weather) -> FileNode:
         """The file that a power cut leaves."""
@@ -188,6 +195,10 @@ class DirectoryNode:
                 nodes[name] = seen[id(node)]
         return DirectoryNode(dict(nodes), dict(nodes))
 
+    def durable_copy(self) -> DirectoryNode:
+        """Another tree with what is durable of this one."""
+        return self.after(Weather(survives=0.0, tears=0.0, rng=_NEVER_ASKED), {})
+
     def files(self, prefix: str = "") -> Iterator[tuple[str, FileNode]]:
         """Every file below with its path, in order."""
         for name in sorted(self.content):
@@ -199,6 +210,7 @@ class DirectoryNode:
 
 
 Node = FileNode | DirectoryNode
+_NEVER_ASKED = Random(0)  # nothing survives by chance where nothing that is not durable does
 
 
 def after_power_cut(root: DirectoryNode, rng: Random) -> DirectoryNode:

@@ -51,8 +51,12 @@ class Promises:
         self._by_node.pop(node, None)
 
     def excuse(self, node: NodeId, digest: Digest) -> None:
-        """Its copy was made to rot."""
+        """Its copy was damaged."""
         self._rotten[node, digest] = None
+
+    def demand(self, node: NodeId, digest: Digest) -> None:
+        """Its copy is whole again."""
+        self._rotten.pop((node, digest), None)
 
     def heard(self, node: NodeId, request: Request, response: Response) -> None:
         """A node answered."""

@@ -14,12 +14,15 @@ from node.recordlog.log_tail import LogSizes
 from node.recordlog.page_store import PageRecordStore, PageSettings
 from node.recordlog.record_log import RecordLog
 from node.recordlog.upkeep import UpkeepSettings
+from node.store_holder import StoreOpener
+from ring.digest import Algorithm
 from ring.limits import MIB
 from ring.record import RecordKey
 from ring.seams import BLOCK_BYTES, Clock, Randomness
 from tests.fakes.file_index import FileIndexHome
 from tests.sim.disk import SimDisk
 
+_VALUES = ("bulk/", ".recipes/", *(f"{algorithm.label}/" for algorithm in Algorithm))
 COMPACT_BYTES_MIN = 2_000  # so small that a short run compacts its journal several times
 
 PAGES = PageSettings(
@@ -48,38 +51,68 @@ class Copy:
 
 
 class SimPageStore(PageRecordStore):
-    """Tells where copies lie."""
+    """Tells where copies lie.  home: of its index."""
+
+    home: FileIndexHome
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether its index was found to be wrong: another store will take its place."""
+        return self._indexed.damage is not None
+
+    @property
+    def last(self) -> Position | None:
+        """Where the last batch begins that is durable."""
+        ledger = self._ledger
+        assert isinstance(ledger, RecordLog)
+        return ledger.last
 
     def copy(self, key: RecordKey) -> Copy | None:
         """See `copy_in`."""
         at = self._indexed.location(key.raw)
         if at is None or not at.size_bytes:
             return None
-        ledger = self._ledger
-        assert isinstance(ledger, RecordLog)
-        last = ledger.last
+        last = self.last
         if last is None or Position(at.segment, at.offset) > last:
             return None
         return Copy(self._files.path(at.segment), at.offset, at.size_bytes)
 
 
-async def open_files(disk: SimDisk, clock: Clock, randomness: Randomness) -> LocalRecordStore:
+def files(disk: SimDisk, clock: Clock, randomness: Randomness) -> StoreOpener:
     """One file for each value."""
-    return await FileRecordStore.open(
-        disk, clock=clock, randomness=randomness, compact_bytes_min=COMPACT_BYTES_MIN
-    )
+
+    async def opened() -> LocalRecordStore:
+        return await FileRecordStore.open(
+            disk, clock=clock, randomness=randomness, compact_bytes_min=COMPACT_BYTES_MIN
+        )
+
+    return opened
 
 
-async def open_pages(disk: SimDisk, clock: Clock, randomness: Randomness) -> LocalRecordStore:
-    """A log and extents; segments so small that they are filled, compacted and removed."""
-    return await SimPageStore.open(
-        disk, FileIndexHome(disk), clock=clock, randomness=randomness, settings=PAGES
-    )
+def pages(disk: SimDisk, clock: Clock, randomness: Randomness) -> StoreOpener:
+    """A log and extents; segments so small that they are filled, compacted and removed.
+
+    That an index was found to be damaged is remembered until the process ends.
+    """
+    home = FileIndexHome(disk)
+
+    async def opened() -> LocalRecordStore:
+        store = await SimPageStore.open(
+            disk, home, clock=clock, randomness=randomness, settings=PAGES
+        )
+        store.home = home
+        return store
+
+    return opened
 
 
-async def open_memory(disk: SimDisk, clock: Clock, randomness: Randomness) -> LocalRecordStore:
+def memory(disk: SimDisk, clock: Clock, randomness: Randomness) -> StoreOpener:
     """Nothing outlives its process."""
-    return MemoryRecordStore(clock)
+
+    async def opened() -> LocalRecordStore:
+        return MemoryRecordStore(clock)
+
+    return opened
 
 
 def copy_in(disk: SimDisk, store: LocalRecordStore | None, key: RecordKey) -> Copy | None:
@@ -97,4 +130,14 @@ def copy_in(disk: SimDisk, store: LocalRecordStore | None, key: RecordKey) -> Co
     return None
 
 
-MAKERS = {"files": open_files, "pages": open_pages, "memory": open_memory}
+def holds_values(path: str) -> bool:
+    """Whether a file has nothing in it but values, or is one on its way."""
+    return path.startswith(_VALUES)
+
+
+def holds_index(path: str) -> bool:
+    """Whether a file is an index, or will be one."""
+    return path.startswith("index/")
+
+
+MAKERS = {"files": files, "pages": pages, "memory": memory}

@@ -14,7 +14,7 @@ from random import Random
 
 from ring.digest import Algorithm, Buffer, Digest
 from ring.errors import HoldfastError, NotFound
-from ring.limits import CHUNK_BYTES
+from ring.limits import CHUNK_BYTES, KIB
 from ring.seams import BlobStore
 from tests.sim.gateways import Gateways
 from tests.sim.history import History, Kind, Operation, Verdict, current
@@ -27,6 +27,7 @@ PATIENCE_S = 200.0
 """Every request to a living gateway is answered within this."""
 _PAGE_LIMITS = (1, 2, 1000)
 _RETRIES = 3
+_SIZES = (0, 1, 2, 100, 100, 5000, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +46,28 @@ def pool(rng: Random, options: Options) -> list[Blob]:
     blobs: list[Blob] = []
     neighbours = rng.random() < 0.5
     for number in range(options.digests):
-        size_bytes = rng.choice((0, 1, 100, 5000)) if number == 0 else rng.choice((2, 100, 5000))
+        size_bytes = rng.choice(_SIZES if number == 0 else _SIZES[2:])
         blob = _drawn(rng, size_bytes, rng.choice(list(Algorithm)))
         while neighbours and blobs and blob.digest.key[:2] != blobs[0].digest.key[:2]:
             blob = _drawn(rng, size_bytes + 3, blobs[0].digest.algorithm)
         blobs.append(blob)
     if options.large:
         first = rng.randbytes(64) * (CHUNK_BYTES // 64)
-        blobs.append(_blob(first + b"tail"))
+        blobs.append(_blob(first + rng.choice((b"t", b"tail"))))
         if options.weather is Weather.STORM:
-            blobs.append(_blob(first))  # deleting it may cost an upload that is under way its chunk
+            # Deleting it may cost an upload that is under way its chunk.
+            blobs.append(_blob(first[: rng.choice((None, None, -1))]))
     return blobs
+
+
+def record_digests(blobs: list[Blob]) -> list[Digest]:
+    """Of all records that these blobs need: their own, and those of chunks."""
+    digests = [blob.digest for blob in blobs]
+    for blob in blobs:
+        if len(blob.data) > CHUNK_BYTES:
+            starts = range(0, len(blob.data), CHUNK_BYTES)
+            digests += [Digest.of(blob.data[start : start + CHUNK_BYTES]) for start in starts]
+    return list(dict.fromkeys(digests))
 
 
 def _drawn(rng: Random, size_bytes: int, algorithm: Algorithm) -> Blob:

@@ -11,16 +11,19 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from random import Random
 
 from gateway.calls import CallSettings
 from node.handler import Response
 from node.local_store import LocalRecordStore
+from ring.errors import Corrupt
 from ring.layout import Layout, LiveLayouts, Member
 from ring.life import NodeId
 from ring.messages import Request
 from ring.placement import first_layout
+from tests.sim.battlefield import Battlefield
+from tests.sim.damage_budget import DamageBudget
 from tests.sim.disk import SimDisk
 from tests.sim.failure import in_words
 from tests.sim.garbage import collected_afterwards
@@ -37,7 +40,7 @@ from tests.sim.quiet import quiet_logs
 from tests.sim.register import is_promised
 from tests.sim.stores import MAKERS
 from tests.sim.trace import Trace
-from tests.sim.workload import Blob, Clients, Judge, pool
+from tests.sim.workload import Blob, Clients, Judge, pool, record_digests
 
 GENESIS_S = 30.0
 
@@ -79,19 +82,31 @@ class World:
             self.options.gateways,
             layout=self.layout,
             network=self.network,
-            settings=CallSettings(write_patience_s=self.options.write_patience_s),
+            settings=CallSettings(
+                read_timeout_s=self.options.read_timeout_s,
+                write_timeout_s=self.options.write_timeout_s,
+                write_patience_s=self.options.write_patience_s,
+            ),
             trace=self.trace,
         )
-        self.nemesis = Nemesis(
+        self.budget = DamageBudget(
+            machines=self.machines,
+            live=self.layouts,
+            write_quorum=self.options.write_quorum,
+            digests=record_digests(self.blobs),
+            promises=self.promises,
+        )
+        field = Battlefield(
             rng=self._branch(),
             options=self.options,
             machines=self.machines,
             gateways=self.gateways,
             network=self.network,
-            promises=self.promises,
             trace=self.trace,
-            digests=[blob.digest for blob in self.blobs],
+            budget=self.budget,
+            live=self.layouts,
         )
+        self.nemesis = Nemesis(field)
         self.trace.event("world", seed, repr(self.options))
 
     # --- phases -----------------------------------------------------------------------------------
@@ -163,7 +178,7 @@ class World:
         clients = self.clients()
         for blob in self.blobs:
             digest = blob.digest
-            if is_promised(self.history, digest) or not self.nemesis.has_rotten(digest):
+            if is_promised(self.history, digest) or not self.budget.ever_damaged(digest):
                 await self._must(clients.get, blob)
             if self.rng.random() < 0.5:
                 await self._must(clients.put, blob)
@@ -192,7 +207,14 @@ class World:
         self.promises.heard(node, request, response)
 
     async def _check_store(self, node: NodeId, store: LocalRecordStore) -> None:
-        for words in await self.promises.broken(node, store):
+        try:
+            broken = await self.promises.broken(node, store)
+        except Corrupt as error:
+            # An index that was damaged while nobody looked: it is made anew, and checked then.
+            if not self.nemesis.spoils_indexes:
+                self.judge.accuse(f"{node}: {error.detail}")
+            return
+        for words in broken:
             self.judge.accuse(words)
 
     def _machine(self, node: NodeId) -> Machine:
@@ -254,7 +276,7 @@ def _run_seed(seed: int, options: Options | None, *, echo: bool) -> Outcome:
     )
 
 
-@lru_cache(maxsize=64)
+@cache
 def layout_of(members: int, replicas: int, zones: int) -> Layout:
     """The first layout of a cluster of that shape; making one takes a while."""
     nodes = [
