@@ -100,8 +100,11 @@ class NodeClient:
             confirmed += flags
         return confirmed
 
-    async def bury(self, key: RecordKey, generation: int) -> RecordState:
-        return expect(await self._ask(BuryRecord(key, generation)), RecordReply).state
+    async def bury(
+        self, key: RecordKey, generation: int, *, keep_value: bool = False
+    ) -> RecordState:
+        request = BuryRecord(key, generation, not keep_value)
+        return expect(await self._ask(request), RecordReply).state
 
     async def verify(self, key: RecordKey) -> CopyVerdict:
         return expect(await self._ask(VerifyRecord(key)), VerifyReply).verdict

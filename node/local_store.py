@@ -13,6 +13,7 @@ from typing import Protocol
 
 from node.fact_reader import FactReader
 from node.file_span import FileSpan
+from node.record_disposal import RecordDisposal
 from ring.admission import PutAnswer
 from ring.digest import Buffer, Digest
 from ring.record import RecordKey, RecordKind, RecordState
@@ -48,11 +49,12 @@ class LocalRecordStore(RecordStore, Protocol):
     had_state: whether it remembered anything of an earlier process when it was opened.  False for
     one that is new, and for one that lost its state: whoever knows that it was not new must not
     let it vote, because it forgot tombstones and floors that it had confirmed.
-    facts: its records in the eyes of repair.
+    facts: its records in the eyes of repair.  disposal: how records leave it.
     """
 
     had_state: bool
     facts: FactReader
+    disposal: RecordDisposal
 
     async def absorb(
         self,
@@ -99,6 +101,9 @@ class LocalRecordStore(RecordStore, Protocol):
 
         None means: ask `get`.  The caller closes the span.
         """
+
+    def watch_losses(self, told: Callable[[RecordKey], None]) -> None:
+        """Have `told` called with each record whose copy turned out bad or missing."""
 
     def usage(self) -> StoreUsage:
         """Counts for operators; cheap."""

@@ -29,6 +29,7 @@ from node.operations import Operations
 from node.prompt_puts import PromptPuts
 from node.record_change import RecordChange
 from node.record_copies import RecordCopies
+from node.record_disposal import RecordDisposal
 from node.record_reader import RecordReader
 from node.record_row import pack_row
 from node.table import Table
@@ -78,6 +79,14 @@ class RecordKeeper(RecordReader):
         self._locks = KeyLocks()
         self._operations = Operations()
         self._prompt_puts = PromptPuts(
+            table=table,
+            values=values,
+            ledger=ledger,
+            clock=clock,
+            locks=self._locks,
+            operations=self._operations,
+        )
+        self.disposal = RecordDisposal(
             table=table,
             values=values,
             ledger=ledger,
@@ -135,9 +144,14 @@ class RecordKeeper(RecordReader):
             lambda: self._absorb(key, state, claimants, value, still)
         )
 
-    async def bury(self, key: RecordKey, generation: int) -> RecordState:
+    async def bury(
+        self, key: RecordKey, generation: int, *, keep_value: bool = False
+    ) -> RecordState:
+        """See RecordStore."""
         _check_generation(key, generation, least=0)
-        return await self._operations.finish(lambda: self._bury(key, generation))
+        return await self._operations.finish(
+            lambda: self._bury(key, generation, keep_value=keep_value)
+        )
 
     async def drop(self, key: RecordKey, *, still: Callable[[], bool] | None = None) -> bool:
         """See LocalRecordStore."""
@@ -150,6 +164,7 @@ class RecordKeeper(RecordReader):
         if not (0 <= partition < PARTITIONS and 0 <= generation <= GENERATION_MAX):
             raise BadRequest(f"floor {generation} of partition {partition} is out of bounds")
         if generation > self._table.floor(partition):
+            self.disposal.note_purge(partition)
             change = RecordChange(floors={partition: generation})
             await self._ledger.commit(change, essential=True)
 
@@ -179,6 +194,7 @@ class RecordKeeper(RecordReader):
             floor = self._table.floor(key.digest.partition)
             if admission.refuses_put(before, floor, generation):
                 return PutAnswer(before.root, floor, had=False)
+            self.disposal.condemned.pardon(key.raw)
             had_copy = await self._copies.keep(key, kind, value, before)
             after = admission.put_root(
                 before,
@@ -194,6 +210,7 @@ class RecordKeeper(RecordReader):
         self, key: RecordKey, claimant: Digest | None, value: Buffer
     ) -> PutAnswer:
         async with self._locks.hold((key.raw,)):
+            self.disposal.condemned.pardon(key.raw)
             before = self._table.state(key.raw)
             had_copy = await self._copies.keep(key, RecordKind.DATA, value, before)
             after = admission.put_chunk(
@@ -218,11 +235,14 @@ class RecordKeeper(RecordReader):
         async with self._locks.hold((key.raw,)):
             if still is not None and not still():
                 return False
+            self.disposal.condemned.pardon(key.raw)
             before = self._table.state(key.raw)
             brought = value is not None
-            after = admission.absorb(before, state, claimed=bool(claimants), brought=brought)
+            after = admission.absorb(
+                before, state, claimed=bool(claimants), brought=brought, now_s=self._now_s()
+            )
             wrote = False
-            if value is not None and after.held:
+            if value is not None and after.held and not after.in_trash:
                 wrote = not await self._copies.keep(key, state.kind, value, before)
                 after = replace(after, verified_at_s=self._now_s())
             if before.held and not after.held:
@@ -231,10 +251,12 @@ class RecordKeeper(RecordReader):
                 await self._commit_copy(key, before, after, claimants, wrote=wrote)
             return True
 
-    async def _bury(self, key: RecordKey, generation: int) -> RecordState:
+    async def _bury(self, key: RecordKey, generation: int, *, keep_value: bool) -> RecordState:
         async with self._locks.hold((key.raw,)):
             before = self._table.state(key.raw)
-            after = admission.bury(before, generation)
+            after = admission.bury(
+                before, generation, keep_value=keep_value, now_s=self._now_s()
+            )
             if after != before:
                 await self._forget(key, before, after)
             return after
@@ -254,8 +276,10 @@ class RecordKeeper(RecordReader):
         keys = [RecordKey(chunk).raw for chunk in chunks]
         async with self._locks.hold(keys):
             states = {key: self._table.state(key) for key in keys}
+            condemned = self.disposal.condemned
             here = {
-                key: state.held and state.kind is RecordKind.DATA for key, state in states.items()
+                key: state.held and state.kind is RecordKind.DATA and not condemned.has(key)
+                for key, state in states.items()
             }
             change = RecordChange()
             for key, state in states.items():

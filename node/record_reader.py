@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from node.fact_reader import FactReader
@@ -92,7 +92,7 @@ class RecordReader:
         while keys := self._table.order.after(position, _SLICE_ENTRIES):
             for key in keys:
                 state = self._table.state(key)
-                if roots_only and state.root == NO_ROOT:
+                if roots_only and (state.root == NO_ROOT or state.settled):
                     continue
                 if len(entries) == limit:
                     return entries, False
@@ -110,6 +110,10 @@ class RecordReader:
     async def floors(self) -> dict[int, int]:
         """See RecordStore."""
         return self._table.floors()
+
+    def watch_losses(self, told: Callable[[RecordKey], None]) -> None:
+        """See LocalRecordStore."""
+        self._copies.when_lost = told
 
     def usage(self) -> StoreUsage:
         """See LocalRecordStore."""

@@ -87,6 +87,7 @@ class NodeService:
         self._holder = StoreHolder(open_store)
         self.counters: Counter[str] = Counter()
         self._caretaker: Caretaker | None = None
+        self._asked = 0  # how often by somebody who is no peer; background work yields to them
 
     async def start(self) -> None:
         """Read the data directory; raises NotAdmitted, Corrupt or StorageFault."""
@@ -198,9 +199,9 @@ class NodeService:
                 return self._states(keys, await store.stat(keys))
             case messages.ConfirmChunks(claimant, chunks):
                 return await self._confirm(store, claimant, chunks)
-            case messages.BuryRecord(key, generation):
+            case messages.BuryRecord(key, generation, skips_trash):
                 self.counters["bury_total"] += 1
-                state = await store.bury(key, generation)
+                state = await store.bury(key, generation, keep_value=not skips_trash)
                 return Response(messages.RecordReply(state), None, self._votes(key.digest))
             case messages.VerifyRecord(key):
                 return await self._verify(store, key)
@@ -222,6 +223,7 @@ class NodeService:
         return Response(control.LayoutsReply(self.layouts.live.layouts))
 
     def _check(self, asker: Asker) -> None:
+        self._asked += not asker.is_peer
         if self._holder.trouble:
             raise StorageFault(f"{self.membership.node}: {self._holder.reason}")
         if self._store is None or not self.membership.admitted:
@@ -346,6 +348,7 @@ class NodeService:
             clock=self._clock,
             settings=self._care,
             counters=self.counters,
+            served=lambda: self._asked,
         )
         try:
             await self._caretaker.run()

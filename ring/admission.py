@@ -10,6 +10,7 @@ Rules (the deletes' model found a lost or revived blob for each one that was dro
 3.  A client's put at or below the partition's floor is refused, unless the record is live here at
     that generation or above.  Repair ignores floors.
 4.  A tombstone never lowers a root, and only a client's DELETE makes one.
+5.  A tombstone sends bytes to the trash; they are never served from there, only put again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ring.record import (
     Root,
     dead,
     generation_of,
+    is_dead,
     is_live,
     live,
     merge,
@@ -57,7 +59,13 @@ def put_root(
     """The state once the bytes are here under a live root; the put must not be refused."""
     root = max(state.root, live(generation))
     return replace(
-        state, kind=kind, size_bytes=size_bytes, root=root, held=True, verified_at_s=now_s
+        state,
+        kind=kind,
+        size_bytes=size_bytes,
+        root=root,
+        held=True,
+        verified_at_s=now_s,
+        settled=False,
     )
 
 
@@ -71,33 +79,62 @@ def put_chunk(state: RecordState, *, size_bytes: int, claimed: bool, now_s: int)
         held=True,
         claimed=state.claimed or claimed,
         verified_at_s=now_s,
+        settled=False,
     )
 
 
 def absorb(
-    own: RecordState, theirs: RecordState, *, claimed: bool, brought: bool
+    own: RecordState, theirs: RecordState, *, claimed: bool, brought: bool, now_s: int
 ) -> RecordState:
-    """The state after a peer's was heard; `brought`: its value came along and is right."""
+    """The state after a peer's was heard; `brought`: its value came along and is right.
+
+    A peer's trash stays there: bytes of a record that is dead afterwards are not taken.
+    """
     after = merge(own, replace(theirs, held=brought, claimed=claimed, verified_at_s=0))
-    describing = theirs if brought else own
+    wanted = after.claimed or not is_dead(after.root)
+    if not wanted:
+        after = replace(after, held=own.held)
+    describing = theirs if brought and wanted else own
     if after.held:
         after = replace(after, kind=describing.kind, size_bytes=describing.size_bytes)
-    if after.root == NO_ROOT or is_live(after.root):
+    if not is_dead(after.root):
         return after
-    return bury(after, generation_of(after.root))
+    before = replace(after, root=own.root, settled=own.settled and not after.claimed)
+    return bury(before, generation_of(after.root), keep_value=True, now_s=now_s)
 
 
-def bury(state: RecordState, generation: int) -> RecordState:
-    """The state after a tombstone at `generation`; bytes go unless a recipe claims them."""
+def bury(
+    state: RecordState, generation: int, *, keep_value: bool = False, now_s: int = 0
+) -> RecordState:
+    """The state after a tombstone at `generation`.
+
+    keep_value: bytes go to the trash at second `now_s`, else they are to be removed.  What a recipe
+    claims stays in any case, and what was never put here by a client: that is a chunk of an upload
+    under way, which no delete touches.
+    """
     root = max(state.root, dead(generation))
     if is_live(root):
         return state
-    keeps_bytes = state.held and state.claimed
-    if keeps_bytes:
-        return replace(state, root=root)
+    is_news = root != state.root
     if state.claimed:
-        return replace(state, root=root, held=False)
-    return RecordState(root=root)
+        return replace(state, root=root)
+    if state.held and (keep_value or state.root == NO_ROOT):
+        return replace(state, root=root, verified_at_s=now_s) if is_news else state
+    if state.held or is_news:
+        return RecordState(root=root, verified_at_s=now_s if keep_value else 0)
+    return RecordState(root=root, verified_at_s=state.verified_at_s, settled=state.settled)
+
+
+def discard(state: RecordState) -> RecordState:
+    """The state after its time in the trash."""
+    assert state.in_trash, state
+    return RecordState(root=state.root, verified_at_s=state.verified_at_s)
+
+
+def settle(state: RecordState) -> RecordState:
+    """The state of a tombstone that everybody has confirmed."""
+    assert state.is_tombstone, state
+    return RecordState(root=state.root, settled=True)
 
 
 def next_generation(root: Root, floor: int, generation: int) -> int:

@@ -61,15 +61,15 @@ def _parse_kind(value: object) -> RecordKind:
 
 
 def pack_state(state: RecordState) -> Packed:
-    """kind, size in bytes, root, flags (1 held, 2 claimed), verified-at second."""
-    flags = state.held | state.claimed << 1
+    """kind, size in bytes, root, flags (1 held, 2 claimed, 4 settled), verified-at second."""
+    flags = state.held | state.claimed << 1 | state.settled << 2
     return (int(state.kind), state.size_bytes, state.root, flags, state.verified_at_s)
 
 
 def parse_state(value: object) -> RecordState:
     """Read `pack_state`."""
     kind, size_bytes, root, flags, verified_at_s = row(value, 5)
-    bits = integer(flags, 3)
+    bits = integer(flags, 7)
     return RecordState(
         _parse_kind(kind),
         integer(size_bytes),
@@ -77,6 +77,7 @@ def parse_state(value: object) -> RecordState:
         bool(bits & 1),
         bool(bits & 2),
         integer(verified_at_s),
+        bool(bits & 4),
     )
 
 
@@ -234,19 +235,27 @@ class FlagsReply(Reply, frozen=True):
 
 
 class BuryRecord(Request, frozen=True):
-    """Hold a tombstone at `generation`, whether or not there is a record; answers RecordReply."""
+    """Hold a tombstone at `generation`, whether or not there is a record; answers RecordReply.
+
+    skips_trash: bytes shall not wait in the trash.
+    """
 
     op = 9
     key: RecordKey
     generation: int
+    skips_trash: bool = False
 
     def pack(self) -> Packed:
-        return (self.key.raw, self.generation)
+        return (self.key.raw, self.generation, self.skips_trash)
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        key, generation = row(fields, 2)
-        return cls(RecordKey.from_raw(octets(key)), integer(generation, GENERATION_MAX))
+        key, generation, skips_trash = row(fields, 3)
+        return cls(
+            RecordKey.from_raw(octets(key)),
+            integer(generation, GENERATION_MAX),
+            flag(skips_trash),
+        )
 
 
 class CopyVerdict(enum.IntEnum):

@@ -42,6 +42,11 @@ def is_live(root: Root) -> bool:
     return root > 1 and root % 2 == 0
 
 
+def is_dead(root: Root) -> bool:
+    """Whether the newest thing that happened is a delete."""
+    return root % 2 == 1
+
+
 def generation_of(root: Root) -> int:
     """The generation of a root; 0 when there is none."""
     return root // 2
@@ -90,9 +95,11 @@ class RecordState(Struct, frozen=True):
     size_bytes: of the blob (a recipe's total), 0 for kind NONE.
     held: a copy of the value is here and was not found bad.
     claimed: at least one recipe claims it as a chunk.
-    verified_at_s: wall-clock second at which this node last hashed its copy; 0 never.  Local: it
-        is not merged.
-    settled: every node that could lack this tombstone has confirmed it; local too.
+    verified_at_s: wall-clock second at which this node last hashed its copy; 0 never.  Of a record
+        whose root is dead and which no recipe claims it is the second of its burial, from which its
+        time in the trash counts; 0 when it has none.  Local: it is not merged.
+    settled: every node that could lack this tombstone has confirmed it.  Only of a tombstone
+        without bytes and claims; whatever changes it afterwards clears it.  Local, too.
     """
 
     kind: RecordKind = RecordKind.NONE
@@ -113,6 +120,16 @@ class RecordState(Struct, frozen=True):
         """Whether GET, HEAD and list may show it."""
         return is_live(self.root)
 
+    @property
+    def in_trash(self) -> bool:
+        """Whether the bytes are here only because they might be wanted back."""
+        return self.held and not self.claimed and is_dead(self.root)
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether there is nothing here but a delete: no bytes, no claims."""
+        return is_dead(self.root) and not self.held and not self.claimed
+
 
 ABSENT = RecordState()
 
@@ -121,7 +138,8 @@ def merge(one: RecordState, other: RecordState) -> RecordState:
     """What is known when both states are known.
 
     Kind and size describe the content of the digest, so two replicas that have a value agree on
-    them unless a copy is bad; the maximum keeps the merge total all the same.
+    them unless a copy is bad; the maximum keeps the merge total all the same.  Whether a tombstone
+    is settled is no part of it: each node has to find out for itself.
     """
     kind, size_bytes = max((one.kind, one.size_bytes), (other.kind, other.size_bytes))
     return RecordState(

@@ -184,8 +184,13 @@ class RecordStore(Protocol):
     async def confirm(self, claimant: Digest, chunks: Sequence[Digest]) -> list[bool]:
         """Claim each chunk that is here; false for those that are not."""
 
-    async def bury(self, key: RecordKey, generation: int) -> RecordState:
-        """Hold a tombstone at `generation` at least; the state afterwards."""
+    async def bury(
+        self, key: RecordKey, generation: int, *, keep_value: bool = False
+    ) -> RecordState:
+        """Hold a tombstone at `generation` at least; the state afterwards.
+
+        keep_value: bytes that no recipe claims wait in the trash, or else they go now.
+        """
 
     async def verify(self, key: RecordKey) -> CopyVerdict:
         """Hash the copy; quarantine it when it is bad."""
@@ -193,7 +198,11 @@ class RecordStore(Protocol):
     async def page(
         self, after: RecordKey | None, limit: int, *, roots_only: bool
     ) -> tuple[list[RecordEntry], bool]:
-        """At most `limit` entries after `after` in key order, and whether that was all."""
+        """At most `limit` entries after `after` in key order, and whether that was all.
+
+        roots_only: without records that no client put or deleted, and without settled tombstones:
+        whatever they deleted is gone everywhere.
+        """
 
     async def claims(
         self, key: RecordKey, after: Digest | None, limit: int

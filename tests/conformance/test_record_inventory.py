@@ -268,8 +268,10 @@ async def test_a_peers_tombstone_wins_over_an_older_put(subject: Subject) -> Non
 
     await subject.local.absorb(key, RecordState(root=dead(1)), [], None)
 
-    assert await subject.store.get(key) == (RecordState(root=dead(1)), None)
-    assert subject.local.usage().held == 0
+    (state,) = await subject.store.stat([key])
+    assert state.root == dead(1)
+    assert state.in_trash
+    assert state.verified_at_s == subject.clock.now_s()
 
 
 async def test_a_peers_older_state_changes_nothing(subject: Subject) -> None:
@@ -301,7 +303,8 @@ async def test_a_dead_record_is_absorbed_without_bytes_that_nobody_claims(
     await subject.local.absorb(one, theirs, [], b"one")
     await subject.local.absorb(other, replace(theirs, size_bytes=5), [blob(0)], b"other")
 
-    assert await subject.store.get(one) == (RecordState(root=dead(1)), None)
+    state, value = await subject.store.get(one)
+    assert (state.root, state.is_tombstone, value) == (dead(1), True, None)
     assert (await subject.store.get(other))[1] == b"other"
 
 

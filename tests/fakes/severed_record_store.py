@@ -46,8 +46,10 @@ class SeveredRecordStore:
     async def confirm(self, claimant: Digest, chunks: Sequence[Digest]) -> list[bool]:
         return await self._store.confirm(claimant, chunks)
 
-    async def bury(self, key: RecordKey, generation: int) -> RecordState:
-        return await self._store.bury(key, generation)
+    async def bury(
+        self, key: RecordKey, generation: int, *, keep_value: bool = False
+    ) -> RecordState:
+        return await self._store.bury(key, generation, keep_value=keep_value)
 
     async def verify(self, key: RecordKey) -> CopyVerdict:
         return await self._store.verify(key)

@@ -64,7 +64,7 @@ async def test_a_receiver_takes_records_tombstones_claims_and_floors_of_any_peer
         assert node.state_of(DIGEST).root == live(4)
         assert await node.store.get(KEY) == (node.state_of(DIGEST), BLOB)
         assert node.state_of(gone).root == dead(2)
-        assert not node.holds(gone)
+        assert not node.state_of(gone).visible
         assert node.holds(empty)
         assert node.holds(CHUNK)
         claims, done = await node.store.claims(RecordKey(CHUNK), None, 10)

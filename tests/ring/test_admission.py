@@ -6,7 +6,16 @@ from itertools import product
 import pytest
 from msgspec.structs import replace
 
-from ring.admission import bury, next_generation, put_chunk, put_root, refuses_put
+from ring.admission import (
+    absorb,
+    bury,
+    discard,
+    next_generation,
+    put_chunk,
+    put_root,
+    refuses_put,
+    settle,
+)
 from ring.record import (
     ABSENT,
     NO_ROOT,
@@ -14,6 +23,7 @@ from ring.record import (
     RecordState,
     dead,
     generation_of,
+    is_dead,
     is_live,
     live,
     merge,
@@ -33,25 +43,21 @@ STATES = [
     for (kind, size_bytes, held, verified_at_s), root, claimed in product(
         VALUES, ROOTS, (False, True)
     )
-]
+] + [RecordState(root=root, settled=True) for root in ROOTS if is_dead(root)]
 
 
 def put(state: RecordState, generation: int) -> RecordState:
     return put_root(state, kind=RecordKind.DATA, size_bytes=5, generation=generation, now_s=9)
 
 
-def is_dead(state: RecordState) -> bool:
-    return state.root != NO_ROOT and not is_live(state.root)
-
-
-def settled(state: RecordState) -> RecordState:
+def tidied(state: RecordState) -> RecordState:
     """What a store makes of a merged state: bytes that came with a newer tombstone go."""
-    return bury(state, generation_of(state.root)) if is_dead(state) else state
+    return bury(state, generation_of(state.root)) if is_dead(state.root) else state
 
 
 def test_a_put_at_or_below_the_dead_generation_is_refused() -> None:
     for state, floor, generation in product(STATES, FLOORS, GENERATIONS):
-        if is_dead(state) and generation <= generation_of(state.root):
+        if is_dead(state.root) and generation <= generation_of(state.root):
             assert refuses_put(state, floor, generation), (state, floor, generation)
 
 
@@ -70,7 +76,7 @@ def test_a_put_at_or_below_the_floor_is_refused_unless_it_is_live_here() -> None
 
 def test_every_other_put_is_accepted() -> None:
     for state, floor, generation in product(STATES, FLOORS, GENERATIONS):
-        above_dead = not is_dead(state) or generation > generation_of(state.root)
+        above_dead = not is_dead(state.root) or generation > generation_of(state.root)
         if is_live(state.root) and generation <= generation_of(state.root):
             fits = generation == generation_of(state.root)
         else:
@@ -151,17 +157,79 @@ def test_bytes_go_with_their_last_claim_and_not_before() -> None:
     for state, generation in product(STATES, range(4)):
         after = bury(state, generation)
 
-        assert (state.held and (state.claimed or is_live(after.root))) == after.held
+        is_wanted = state.claimed or is_live(after.root) or state.root == NO_ROOT
+        assert (state.held and is_wanted) == after.held
         assert state.claimed == after.claimed
-        if state.claimed:
+        if after.held or state.claimed:
             assert (state.kind, state.size_bytes) == (after.kind, after.size_bytes)
         elif not is_live(after.root):
-            assert RecordState(root=after.root) == after
+            assert after.is_tombstone
+            assert RecordKind.NONE is after.kind
+
+
+def test_bytes_in_the_trash_stay_and_remember_when_they_were_buried() -> None:
+    for state, generation in product(STATES, range(4)):
+        after = bury(state, generation, keep_value=True, now_s=33)
+        again = bury(after, generation, keep_value=True, now_s=44)
+
+        assert state.held == after.held
+        assert after == again
+        if after.in_trash:
+            assert (state.kind, state.size_bytes) == (after.kind, after.size_bytes)
+            is_news = after.root != state.root
+            assert (33 if is_news else state.verified_at_s) == after.verified_at_s
+            assert bury(after, generation) == RecordState(root=after.root)
+            assert discard(after) == RecordState(root=after.root, verified_at_s=after.verified_at_s)
+
+
+def test_a_put_above_it_finds_the_bytes_in_the_trash() -> None:
+    for state in STATES:
+        if state.held and is_live(state.root):
+            generation = generation_of(state.root)
+            buried = bury(state, generation, keep_value=True, now_s=33)
+
+            assert buried.held
+            assert not buried.visible
+            assert put(buried, generation + 1).visible
+
+
+def test_only_a_tombstone_is_settled_and_every_change_of_it_clears_that() -> None:
+    for state in STATES:
+        if not state.is_tombstone:
+            with pytest.raises(AssertionError):
+                settle(state)
+            continue
+        settled = settle(state)
+        assert RecordState(root=state.root, settled=True) == settled
+        for after in (*steps(settled), *(absorbed(settled, other) for other in STATES)):
+            assert after.settled <= (after == settled), after
+        same = absorb(settled, state, claimed=False, brought=False, now_s=3)
+        assert settled == same == bury(settled, generation_of(state.root))
+
+
+def absorbed(own: RecordState, theirs: RecordState) -> RecordState:
+    return absorb(own, theirs, claimed=theirs.claimed, brought=theirs.held, now_s=33)
+
+
+def test_what_a_peer_knows_is_absorbed_and_its_trash_is_not() -> None:
+    for own, theirs in product(STATES[::3], STATES):
+        after = absorbed(own, theirs)
+
+        assert max(own.root, theirs.root) == after.root
+        assert (own.claimed or theirs.claimed) == after.claimed
+        if is_dead(after.root) and not after.claimed:
+            assert own.held == after.held
+            assert 33 == after.verified_at_s or own.root == after.root
+        else:
+            assert (own.held or theirs.held) == after.held
+        assert after == absorb(after, theirs, claimed=False, brought=False, now_s=99)
 
 
 def test_a_tombstone_may_be_repeated() -> None:
     for state, generation in product(STATES, range(4)):
         after = bury(state, generation)
+        if after.in_trash and state.root == NO_ROOT:
+            continue  # a chunk of an upload, which a second delete cannot tell from trash
 
         assert after == bury(after, generation)
 
@@ -179,8 +247,8 @@ def test_a_put_after_a_tombstone_needs_a_higher_generation() -> None:
 @pytest.mark.parametrize("generation", range(4))
 def test_tombstones_and_merges_may_change_places(generation: int) -> None:
     for one, other in product(STATES[::3], STATES):
-        apart = settled(merge(bury(one, generation), bury(other, generation)))
-        together = settled(bury(merge(one, other), generation))
+        apart = tidied(merge(bury(one, generation), bury(other, generation)))
+        together = tidied(bury(merge(one, other), generation))
 
         assert apart.root == together.root
         assert apart.claimed == together.claimed
@@ -217,6 +285,11 @@ def steps(state: RecordState) -> Iterable[RecordState]:
         if not refuses_put(state, 0, generation):
             yield put(state, generation)
         yield bury(state, generation)
+        yield bury(state, generation, keep_value=True, now_s=9)
+    if state.in_trash:
+        yield discard(state)
+    if state.is_tombstone:
+        yield settle(state)
     for claimed in (False, True):
         yield put_chunk(state, size_bytes=5, claimed=claimed, now_s=9)
     yield without_value(state)
@@ -238,5 +311,6 @@ def test_states_that_writes_lead_to_make_sense() -> None:
         assert state.visible <= (state.kind is RecordKind.DATA), state
         assert (state.kind is RecordKind.NONE) <= (state.size_bytes == 0), state
         assert state.claimed <= (state.kind is RecordKind.DATA), state
-        assert (state.verified_at_s > 0) <= state.held, state
-    assert 41 == len(seen)
+        assert (state.verified_at_s > 0) <= (state.held or is_dead(state.root)), state
+        assert state.settled <= state.is_tombstone, state
+    assert 57 == len(seen)

@@ -130,7 +130,7 @@ def test_a_state_reads_back(state: RecordState) -> None:
         (3, 0, 0, 0, 0),  # a kind that is none
         (1, -1, 0, 0, 0),
         (1, 0, 2 * GENERATION_MAX + 2, 0, 0),
-        (1, 0, 0, 4, 0),  # a flag that is none
+        (1, 0, 0, 8, 0),  # a flag that is none
         (1, 0, 0, 0, -1),
         (1, 0, 0, 0, INTEGER_MAX + 1),
         (1, 0, 0, 0, 0.5),

@@ -21,7 +21,9 @@ roots = st.integers(0, 2 * GENERATION_MAX + 1).map(Root)
 kinds = st.sampled_from(RecordKind)
 nodes = st.from_regex(r"[a-z0-9][a-z0-9.-]{0,62}", fullmatch=True).map(NodeId)
 lives = st.builds(Life, st.integers(0, INTEGER_MAX), sizes, st.integers(0, (1 << 64) - 1))
-states = st.builds(RecordState, kinds, sizes, roots, st.booleans(), st.booleans(), sizes)
+states = st.builds(
+    RecordState, kinds, sizes, roots, st.booleans(), st.booleans(), sizes, st.booleans()
+)
 
 
 @st.composite
