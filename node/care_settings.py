@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from node.repair.repair_settings import RepairSettings
+
 
 class CareSettings(Struct, frozen=True):
     """One part for each kind of background work."""
+
+    repair: RepairSettings = RepairSettings()

@@ -4,12 +4,18 @@ Rules:
 1.  It yields to clients: its calls travel on connections of their own, and its copying is limited.
 2.  It ends with the store: a store that is mended gets another caretaker, which begins anew.
 3.  Messages between caretakers are answered only by a node that is admitted (node/service.py).
+4.  A mistake of ours in one part is told, and the part begins anew after a while: a record that
+    leads to it must not end every node that has it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
 
 from node.care_settings import CareSettings
 from node.handler import Asker, Response
@@ -17,15 +23,22 @@ from node.heard_transport import HeardTransport
 from node.local_store import LocalRecordStore
 from node.membership import Membership
 from node.rejoin import Rejoin
+from node.repair.repair import Repair
 from ring.errors import Unsupported
 from ring.messages import Request
 from ring.seams import Clock, Transport
+
+MISTAKE_WAIT_S: Final = 5.0
+MISTAKE_WAIT_MAX_S: Final = 300.0
+
+log = structlog.get_logger()
 
 
 class Caretaker:
     """The background work of one node on one open store.
 
     counters: shared with the node's others, and with the caretakers before.
+    served: how many questions of clients the node has answered so far.
     """
 
     def __init__(
@@ -37,15 +50,43 @@ class Caretaker:
         clock: Clock,
         settings: CareSettings,
         counters: Counter[str],
+        served: Callable[[], int],
     ) -> None:
+        self._counters = counters
         heard = HeardTransport(transport, membership)
         self._rejoin = Rejoin(membership, store, heard)
+        self.repair = Repair(
+            membership=membership,
+            store=store,
+            transport=heard,
+            settings=settings.repair,
+            counters=counters,
+            served=served,
+        )
 
     async def run(self) -> None:
         """Everything, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._rejoin.run())
+            group.create_task(self._keep_going("rejoin", self._rejoin.run))
+            group.create_task(self._keep_going("repair", self.repair.run))
+
+    async def _keep_going(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Rule 4."""
+        wait_s = MISTAKE_WAIT_S
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                self._counters["mistakes_total"] += 1
+                context = {"message": f"{name} failed unexpectedly", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+                log.exception("background work failed", work=name)
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, MISTAKE_WAIT_MAX_S)
 
     async def handle(self, request: Request, asker: Asker) -> Response:
         """Answer another caretaker's request; raises Unsupported for what is none."""
+        response = await self.repair.handle(request, asker)
+        if response is not None:
+            return response
         raise Unsupported(f"{type(request).__name__} is not served by this release")

@@ -1,15 +1,16 @@
 """What a store's records are in the eyes of repair: sums, lists and descriptions.
 
 Rules:
-1.  The sums of partitions are kept (node/fact_sums.py); what lies below a partition is counted anew
-    each time, which with 4,096 partitions is some hundred records of a million.
+1.  The sums of partitions are kept (node/fact_sums.py), from the first question on: then the whole
+    table is counted once.  What lies below a partition is counted anew each time, which with 4,096
+    partitions is some hundred records of a million.
 2.  Nothing here blocks for long: records are looked at in slices of about a millisecond.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Final
 
 from node.fact_sums import FactSums, PartitionFacts
@@ -37,7 +38,7 @@ class FactReader:
     def __init__(self, table: Table, sums: FactSums) -> None:
         self._table = table
         self._sums = sums
-        self._turns: dict[int, asyncio.Lock] = {}
+        self._turn = asyncio.Lock()
 
     @property
     def facts(self) -> Facts:
@@ -45,25 +46,24 @@ class FactReader:
         return self._sums.facts
 
     async def partition(self, partition: int) -> PartitionFacts:
-        """The sum over a partition, counted when nobody has asked before; not a copy."""
-        counted = self._sums.counted(partition)
-        if counted is None:
-            async with self._turns.setdefault(partition, asyncio.Lock()):
-                counted = self._sums.counted(partition) or await self._counted(partition)
-            self._turns.pop(partition, None)
-        return counted
+        """The sum over a partition; the first call waits until the table is counted.  Not a copy.
+        """
+        await self._ready()
+        return self._sums.partition(partition)
 
-    async def sums(self, prefixes: Sequence[str], shared: Sequence[int]) -> list[FactSum]:
-        """The sum below each prefix, of what lies in the `shared` partitions (rising)."""
+    async def sums(self, prefixes: Sequence[str], shared: Container[int]) -> list[FactSum]:
+        """The sum below each prefix, of what lies in the `shared` partitions."""
         found = {prefix: FactSum() for prefix in prefixes}
+        await self._ready()
         widths = sorted({len(prefix) for prefix in found if len(prefix) <= PARTITION_DIGITS})
         if widths:
-            for partition in shared:
-                digits = _digits(partition)
-                for width in widths:
-                    total = found.get(digits[:width])
-                    if total is not None:
-                        total.add_all(await self.partition(partition))
+            for partition, facts in self._sums.counted():
+                if partition in shared:
+                    digits = _digits(partition)
+                    for width in widths:
+                        total = found.get(digits[:width])
+                        if total is not None:
+                            total.add_all(facts)
         for partition, lengths in _within(found, shared, PARTITION_DIGITS + 1).items():
 
             def visit(raw: bytes, state: RecordState, lengths: list[int] = lengths) -> bool:
@@ -78,22 +78,24 @@ class FactReader:
         return [found[prefix] for prefix in prefixes]
 
     async def fingerprints(
-        self, prefixes: Sequence[str], shared: Sequence[int]
+        self, prefixes: Sequence[str], shared: Container[int]
     ) -> tuple[PrefixSum, ...]:
         """As they travel."""
         sums = await self.sums(prefixes, shared)
         return tuple(PrefixSum(found.fingerprint, found.count) for found in sums)
 
     async def listed(
-        self, prefixes: Sequence[str], shared: Sequence[int]
+        self, prefixes: Sequence[str], shared: Container[int]
     ) -> tuple[tuple[RecordKey, int], ...] | None:
-        """Every record below the prefixes with its fact; None for more than FACTS_MAX.
-
-        Prefixes are those of partitions or longer; shorter ones list nothing.
-        """
+        """Every record below the prefixes with its fact; None for more than FACTS_MAX."""
+        await self._ready()
         found: list[tuple[RecordKey, int]] = []
         wanted = dict.fromkeys(prefixes)
-        for partition, lengths in _within(wanted, shared, PARTITION_DIGITS).items():
+        inside = _within(wanted, shared, PARTITION_DIGITS)
+        wide = [prefix for prefix in wanted if len(prefix) < PARTITION_DIGITS]
+        for partition in self._below(wide, shared):
+            inside[partition] = [*range(PARTITION_DIGITS)]
+        for partition, lengths in sorted(inside.items()):
 
             def visit(raw: bytes, state: RecordState, lengths: list[int] = lengths) -> bool:
                 digits = raw[_DIGEST_AT:].hex()
@@ -107,6 +109,19 @@ class FactReader:
             if len(found) > FACTS_MAX:
                 return None
         return tuple(found)
+
+    async def counted(self) -> list[int]:
+        """The partitions of which there are facts here, rising."""
+        await self._ready()
+        return sorted(partition for partition, _ in self._sums.counted())
+
+    def floor(self, partition: int) -> int:
+        """The highest generation ever purged there."""
+        return self._table.floor(partition)
+
+    def dropped(self, partition: int) -> int:
+        """How many of its records this process has forgotten wholly; it only grows."""
+        return self._sums.dropped(partition)
 
     def describe(self, key: RecordKey) -> Description:
         """All that is known here of a record."""
@@ -132,22 +147,34 @@ class FactReader:
 
     # --- steps ------------------------------------------------------------------------------------
 
-    async def _counted(self, partition: int) -> PartitionFacts:
-        counting = self._sums.begin(partition)
+    async def _ready(self) -> None:
+        if self._sums.is_complete:
+            return
+        async with self._turn:
+            if not self._sums.is_complete:
+                await self._count()
 
-        def visit(raw: bytes, state: RecordState) -> bool:
-            self._sums.count(counting, raw, state)
-            if state.claimed:
-                for claimant in self._claimants(raw):
-                    counting.facts.add(self.facts.of_claim(raw, claimant))
-            return True
+    async def _count(self) -> None:
+        sums, table = self._sums, self._table
+        sums.begin()
+        after: bytes | None = None
+        while keys := table.order.after(after, _SLICE):
+            for raw in keys:
+                state = table.state(raw)
+                sums.count(raw, state, self._claimants(raw) if state.claimed else ())
+            after = keys[-1]
+            await asyncio.sleep(0)
+        sums.is_complete = True
 
-        try:
-            await self._each(partition, visit)
-        except BaseException:
-            self._sums.give_up(counting)
-            raise
-        return self._sums.finish(counting)
+    def _below(self, prefixes: Sequence[str], shared: Container[int]) -> list[int]:
+        """The shared partitions below shorter prefixes, empty ones left out."""
+        if not prefixes:
+            return []
+        return [
+            partition
+            for partition, _ in self._sums.counted()
+            if partition in shared and _digits(partition).startswith(tuple(prefixes))
+        ]
 
     def _facts_of(self, raw: bytes, state: RecordState) -> FactSum:
         facts = FactSum()
@@ -195,10 +222,9 @@ def _digits(partition: int) -> str:
 
 
 def _within(
-    prefixes: Iterable[str], shared: Sequence[int], least: int
+    prefixes: Iterable[str], shared: Container[int], least: int
 ) -> dict[int, list[int]]:
     """The shared partitions that prefixes of at least so many digits are in, and their lengths."""
-    allowed = set(shared)
     found: dict[int, list[int]] = {}
     for prefix in prefixes:
         if len(prefix) >= least:
@@ -206,4 +232,4 @@ def _within(
             lengths = found.setdefault(partition, [])
             if len(prefix) not in lengths:
                 lengths.append(len(prefix))
-    return {partition: found[partition] for partition in sorted(found) if partition in allowed}
+    return {partition: found[partition] for partition in sorted(found) if partition in shared}

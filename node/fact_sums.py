@@ -1,17 +1,17 @@
 """Sums over the facts of a table, by partition, kept up to date with every change of a record.
 
 Rules:
-1.  A partition is counted when somebody first asks (node/fact_reader.py); until then a change of it
-    costs nothing.  So a start counts nothing, and what went wrong is counted right after the next.
-2.  While a partition is being counted, changes of keys that were counted already go into the sum,
-    those behind them are met later.
+1.  The table is counted when somebody first asks (node/fact_reader.py); until then a change costs
+    nothing.  So a start counts nothing, and what went wrong is counted right after the next.
+2.  While it is being counted, in the order of its keys, changes of keys that were counted already
+    go into the sums, those behind them are met later.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Final
-
-from msgspec import Struct
 
 from node.index.index_keys import partition_of
 from node.record_row import unpack_row
@@ -28,25 +28,33 @@ class PartitionFacts(FactSum):
     kept: int = 0
 
 
-class Counting(Struct):
-    """A partition on its way.  upto: the last key that was counted."""
-
-    partition: int
-    facts: PartitionFacts
-    upto: bytes = b""
-
-
 class FactSums:
-    """See the module.  A table tells it of every change, before and after."""
+    """See the module.  A table tells it of every change, before and after.
+
+    is_complete: whether everything was counted.
+    """
 
     def __init__(self, facts: Facts | None = None) -> None:
         self.facts = facts or Facts(NO_CLUSTER)
-        self._counted: dict[int, PartitionFacts] = {}
-        self._counting: dict[int, Counting] = {}
+        self.is_complete = False
+        self._partitions: dict[int, PartitionFacts] = {}
+        self._upto: bytes | None = None  # the last key that was counted
+        self._dropped: Counter[int] = Counter()
 
-    def counted(self, partition: int) -> PartitionFacts | None:
-        """The sum over a partition, None when it has not been counted."""
-        return self._counted.get(partition)
+    def partition(self, partition: int) -> PartitionFacts:
+        """The sum over a partition, as far as it was counted; not a copy."""
+        found = self._partitions.get(partition)
+        if found is None:
+            found = self._partitions[partition] = PartitionFacts()
+        return found
+
+    def counted(self) -> Iterator[tuple[int, PartitionFacts]]:
+        """Partitions that have facts, in no order."""
+        return ((partition, found) for partition, found in self._partitions.items() if found.count)
+
+    def dropped(self, partition: int) -> int:
+        """How many records of a partition were dropped so far."""
+        return self._dropped[partition]
 
     def watches(self, key: bytes) -> bool:
         """Whether a change of this record has to be told."""
@@ -54,6 +62,8 @@ class FactSums:
 
     def record_changed(self, key: bytes, before: int | None, after: int | None) -> None:
         """A row (node/record_row.py) was set, replaced or dropped."""
+        if after is None:
+            self._dropped[partition_of(key)] += 1
         found = self._of(key)
         if found is not None and before != after:
             if before is not None:
@@ -75,35 +85,24 @@ class FactSums:
 
     # --- counting ---------------------------------------------------------------------------------
 
-    def begin(self, partition: int) -> Counting:
-        """Count a partition; whoever counts tells of its records in order, then calls `finish`."""
-        counting = self._counting[partition] = Counting(partition, PartitionFacts())
-        return counting
+    def begin(self) -> None:
+        """Count the table; whoever counts tells of its records in order, then sets is_complete."""
+        self.is_complete = False
+        self._partitions.clear()
+        self._upto = b""
 
-    def count(self, counting: Counting, key: bytes, state: RecordState) -> None:
-        """The next record; its claims follow before anything else."""
-        self._count(counting.facts, key, state, 1)
-        counting.upto = key
-
-    def finish(self, counting: Counting) -> PartitionFacts:
-        """All records were told."""
-        if self._counting.get(counting.partition) is counting:
-            del self._counting[counting.partition]
-            self._counted[counting.partition] = counting.facts
-        return counting.facts
-
-    def give_up(self, counting: Counting) -> None:
-        """The counting ended early."""
-        if self._counting.get(counting.partition) is counting:
-            del self._counting[counting.partition]
+    def count(self, key: bytes, state: RecordState, claimants: Iterable[bytes]) -> None:
+        """The next record, and the claims on it."""
+        found = self.partition(partition_of(key))
+        self._count(found, key, state, 1)
+        for claimant in claimants:
+            found.add(self.facts.of_claim(key, claimant))
+        self._upto = key
 
     def _of(self, key: bytes) -> PartitionFacts | None:
-        partition = partition_of(key)
-        counted = self._counted.get(partition)
-        if counted is not None or not self._counting:
-            return counted
-        counting = self._counting.get(partition)
-        return counting.facts if counting is not None and key <= counting.upto else None
+        if self.is_complete or (self._upto is not None and key <= self._upto):
+            return self.partition(partition_of(key))
+        return None
 
     def _count(self, found: PartitionFacts, key: bytes, state: RecordState, sign: int) -> None:
         fact = self.facts.of_record(key, state)

@@ -78,6 +78,8 @@ class Membership:
         self._marker_lock = asyncio.Lock()
         self._sender = Sender(_BLANK_LIFE, ())
         self._lost_disk = False
+        self._heard_s: dict[NodeId, float] = {}  # loop.time() of the last word of each peer
+        self._began_s = 0.0
 
     @property
     def life(self) -> Life:
@@ -116,11 +118,25 @@ class Membership:
         """Whether an answer about all partitions counts."""
         return self.state == "voter"
 
+    def others(self) -> list[NodeId]:
+        """The other members of the newest layout, in member order."""
+        return [node for node in self.layouts.live.newest.nodes if node != self.node]
+
+    def silent_for(self, least_s: float) -> tuple[NodeId, ...]:
+        """Members that have neither spoken nor answered for so long, in member order."""
+        now_s = asyncio.get_running_loop().time()
+        return tuple(
+            node
+            for node in self.others()
+            if now_s - self._heard_s.get(node, self._began_s) >= least_s
+        )
+
     async def load(self) -> None:
         """Read the data directory; with a marker, begin the next boot durably.
 
         Raises NotAdmitted, Corrupt or StorageFault: then this process must not serve.
         """
+        self._began_s = asyncio.get_running_loop().time()
         await self.layouts.load(self._files)
         self._knowledge = Knowledge(dict(await self._files.peers()))
         marker = await self._files.marker(self.layouts.live.cluster_id, self.node)
@@ -168,6 +184,7 @@ class Membership:
         known = self._knowledge.latest(request.node)
         if not request.blank:
             self._refuse_if_over(request)
+            self._note_word_of(request.node)
             if not self.admitted:
                 raise NotAdmitted(f"{self.node} has no place to remember lives: {self.reason}")
             await self._remember(((request.node, request.life),))
@@ -201,6 +218,7 @@ class Membership:
                 background=True,
             )
             reply = expect(answer, IntroducedReply)
+            self._note_word_of(peer)
             await self._remember((*reply.lives, (answer.node, answer.life)))
         except Fenced as fenced:
             await self._become_receiver(life, _incarnation_in(fenced), peer)
@@ -225,7 +243,7 @@ class Membership:
             return True
 
     async def _ask_whether_new(self) -> None:
-        others = tuple(n for n in self.layouts.live.newest.nodes if n != self.node)
+        others = tuple(self.others())
         remembered: dict[NodeId, Life | None] = {}
         for peer in others:
             try:
@@ -306,7 +324,7 @@ class Membership:
 
     async def _introduce_to_all(self) -> list[NodeId]:
         """The peers that did not store this life."""
-        peers = [n for n in self.layouts.live.newest.nodes if n != self.node]
+        peers = self.others()
         async with asyncio.TaskGroup() as group:
             calls = [group.create_task(self.introduce_to(peer)) for peer in peers]
         return [peer for peer, call in zip(peers, calls, strict=True) if call.result() is None]
@@ -342,6 +360,9 @@ class Membership:
         if known is not None and life.pair <= known.pair:
             return False
         return any(layout.member(node) is not None for layout in self.layouts.live.layouts)
+
+    def _note_word_of(self, node: NodeId) -> None:
+        self._heard_s[node] = asyncio.get_running_loop().time()
 
     def _refuse_if_over(self, request: Introduce) -> None:
         known = self._knowledge.latest(request.node)

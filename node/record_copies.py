@@ -5,6 +5,8 @@ Callers hold the key's lock.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from node.ledger import Ledger
@@ -20,11 +22,15 @@ log = structlog.get_logger()
 
 
 class RecordCopies:
-    """quarantined_total, lost_total: copies found bad or missing since the store was opened."""
+    """quarantined_total, lost_total: copies found bad or missing since the store was opened.
+
+    when_lost: told of each record that has no copy here any more because of that.
+    """
 
     def __init__(self, values: Values, ledger: Ledger, check: ValueCheck) -> None:
         self.quarantined_total = 0
         self.lost_total = 0
+        self.when_lost: Callable[[RecordKey], None] | None = None
         self._values = values
         self._ledger = ledger
         self._check = check
@@ -74,6 +80,8 @@ class RecordCopies:
         await self._condemn(key, state, "its bytes do not match")
         row = pack_row(without_value(state))
         await self._ledger.commit(RecordChange(rows={key.raw: row}), essential=True)
+        if self.when_lost is not None:
+            self.when_lost(key)
 
     async def lose(self, key: RecordKey, state: RecordState) -> None:
         """Remember that the copy is gone, which somebody else must have removed."""
@@ -81,3 +89,5 @@ class RecordCopies:
         self.lost_total += 1
         row = pack_row(without_value(state))
         await self._ledger.commit(RecordChange(rows={key.raw: row}), essential=True)
+        if self.when_lost is not None:
+            self.when_lost(key)

@@ -13,7 +13,6 @@ from collections.abc import Collection
 
 from ring.layout import LiveLayouts
 from ring.life import NodeId
-from ring.limits import PARTITIONS
 from ring.quorum import Group, Placement
 
 
@@ -33,20 +32,24 @@ def _keepers_of(group: Group, absent: Collection[NodeId]) -> list[NodeId]:
     return owners + spares[: len(group.owners) - len(owners)]
 
 
-def shared_partitions(
-    live: LiveLayouts, one: NodeId, other: NodeId, absent: Collection[NodeId] = ()
-) -> tuple[int, ...]:
-    """The partitions that both keep, rising."""
-    shared = []
-    for partition in range(PARTITIONS):
-        nodes = keepers(live.partition_placement(partition), absent)
-        if one in nodes and other in nodes:
-            shared.append(partition)
-    return tuple(shared)
+class Shared:
+    """The partitions that two nodes both keep while `absent` are away, asked one by one."""
 
+    __slots__ = ("_absent", "_known", "_live", "_one", "_other")
 
-def kept_partitions(
-    live: LiveLayouts, node: NodeId, absent: Collection[NodeId] = ()
-) -> tuple[int, ...]:
-    """The partitions that a node keeps, rising."""
-    return shared_partitions(live, node, node, absent)
+    def __init__(
+        self, live: LiveLayouts, one: NodeId, other: NodeId, absent: Collection[NodeId] = ()
+    ) -> None:
+        self._live = live
+        self._one = one
+        self._other = other
+        self._absent = absent
+        self._known: dict[int, bool] = {}
+
+    def __contains__(self, partition: object) -> bool:
+        assert isinstance(partition, int)
+        known = self._known.get(partition)
+        if known is None:
+            nodes = keepers(self._live.partition_placement(partition), self._absent)
+            known = self._known[partition] = self._one in nodes and self._other in nodes
+        return known

@@ -7,6 +7,7 @@ Rules:
 3.  Any copy of the bytes will do, at whatever generation: they are checked against the digest.
 4.  Claims are a union.
 5.  Nothing is concluded from silence: who did not answer is neither source nor lacking.
+6.  Nobody lacks what nobody has: else two nodes would go on telling each other.
 """
 
 from __future__ import annotations
@@ -105,7 +106,9 @@ def _effective(found: Description) -> Description:
 def _lacks(
     found: Description, root: Root, known: Collection[Description], *, wanted: bool
 ) -> bool:
-    if found.state.root < root or (wanted and not found.state.held):
+    if found.state.root < root:
+        return True
+    if wanted and not found.state.held and any(other.state.held for other in known):
         return True
     return any(other.state.claimed and other.claims != found.claims for other in known)
 

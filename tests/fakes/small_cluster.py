@@ -13,10 +13,12 @@ from functools import lru_cache
 
 from gateway.calls import CallSettings
 from gateway.coordinator import Coordinator
+from node.care_settings import CareSettings
 from node.local_store import LocalRecordStore
 from node.marker import Marker, NodeFiles
 from node.memory_disk import MemoryDisk
 from node.memory_store import MemoryRecordStore
+from node.repair.repair_settings import RepairSettings
 from node.service import NodeService
 from ring.digest import Buffer, Digest
 from ring.layout import Layout, LiveLayouts, Member
@@ -32,6 +34,8 @@ from tests.fakes.manual_clock import ManualClock
 from tests.fakes.numbered_randomness import NumberedRandomness
 
 SETTLE_S = 30.0
+NEVER_S = 1e9
+CALM_CARE = CareSettings(repair=RepairSettings(interval_s=NEVER_S))
 BLOB = b"blob"
 DIGEST = Digest.of(BLOB)
 KEY = RecordKey(DIGEST)
@@ -48,8 +52,11 @@ class Snapshot:
 class SmallNode:
     """One node: what it keeps, and the process that runs on it or not."""
 
-    def __init__(self, node: NodeId, layout: Layout, network: DirectNetwork) -> None:
+    def __init__(
+        self, node: NodeId, layout: Layout, network: DirectNetwork, care: CareSettings
+    ) -> None:
         self.node = node
+        self.care = care
         self.disk: Disk = MemoryDisk(GIB)
         self.store = MemoryRecordStore(ManualClock())
         self.service: NodeService
@@ -80,6 +87,7 @@ class SmallNode:
             clock=ManualClock(),
             randomness=self._randomness,
             accept_blank=accept_blank,
+            care=self.care,
         )
         await self.service.start()
         self._network.handlers[self.node] = self.service
@@ -173,11 +181,11 @@ def live_layouts(layout: Layout) -> LiveLayouts:
 class SmallCluster:
     """Nodes by name, and the gateways that were made."""
 
-    def __init__(self, count: int, replicas: int) -> None:
+    def __init__(self, count: int, replicas: int, care: CareSettings) -> None:
         self.layout = small_layout(count, replicas)
         self.network = DirectNetwork()
         self.nodes = {
-            node: SmallNode(node, self.layout, self.network) for node in self.layout.nodes
+            node: SmallNode(node, self.layout, self.network, care) for node in self.layout.nodes
         }
         self._gateways: list[Coordinator] = []
 
@@ -240,9 +248,11 @@ class SmallCluster:
 
 
 @asynccontextmanager
-async def small_cluster(count: int = 3, replicas: int = 3) -> AsyncIterator[SmallCluster]:
-    """A cluster whose nodes all vote."""
-    cluster = SmallCluster(count, replicas)
+async def small_cluster(
+    count: int = 3, replicas: int = 3, care: CareSettings = CALM_CARE
+) -> AsyncIterator[SmallCluster]:
+    """A cluster whose nodes all vote; unless told otherwise they do not look after each other."""
+    cluster = SmallCluster(count, replicas, care)
     try:
         for node in cluster.nodes.values():
             await node.start()

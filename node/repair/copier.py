@@ -1,0 +1,265 @@
+"""Repairs single records: asks everybody about them, and takes what is newer or missing here.
+
+Rules:
+1.  Every value is verified before it is stored; a peer that sent a bad one is told, so that it
+    looks at its copy, and another is asked.
+2.  What is taken in depends on a guard (node/repair/pull_guard.py).
+3.  A live recipe is taken in only when its chunks are where they belong (recipe_check).
+4.  Peers that keep the record and lack what is known are told; nothing is ever pushed.
+5.  A chunk that nobody claims any more is left to the collector, which would remove it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+import structlog
+from msgspec.structs import replace
+
+from node.local_store import LocalRecordStore
+from node.membership import Membership
+from node.repair.pace import Pace
+from node.repair.peers import Peers
+from node.repair.pull_guard import PullGuard
+from node.repair.recipe_check import RecipeCheck
+from node.repair.repair_queue import RepairTask
+from ring.comparing import Description, HintReason
+from ring.digest import Buffer, Digest
+from ring.errors import Corrupt, DigestMismatch, DiskFull, HoldfastError
+from ring.facts import needs_value
+from ring.keepers import keepers
+from ring.life import NodeId
+from ring.messages import CopyVerdict
+from ring.recipe import Recipe
+from ring.record import RecordKey, RecordKind, RecordState, is_live
+from ring.repair_plan import Need, RepairPlan, plan_repair
+
+IsGarbage = Callable[[RecordKey, Sequence[Digest]], Awaitable[bool]]
+"""Whether a chunk with these claimants, of which nothing is here, is not worth fetching."""
+
+_TROUBLES_MAX: Final = 1_000
+
+log = structlog.get_logger()
+
+
+class Copier:
+    """absent: who is made up for at the moment.  troubles: what could not be repaired, in words.
+
+    counters: what was done, by name.
+    """
+
+    def __init__(
+        self,
+        membership: Membership,
+        store: LocalRecordStore,
+        peers: Peers,
+        pace: Pace,
+        counters: Counter[str],
+        *,
+        copies_at_once: int,
+        is_garbage: IsGarbage | None = None,
+    ) -> None:
+        self.absent: tuple[NodeId, ...] = ()
+        self.troubles: dict[RecordKey, str] = {}
+        self._membership = membership
+        self._store = store
+        self._peers = peers
+        self._pace = pace
+        self._counters = counters
+        self._turns = asyncio.Semaphore(copies_at_once)
+        self._recipes = RecipeCheck(membership, store, peers)
+        self._is_garbage = is_garbage
+
+    async def attend(self, tasks: Sequence[RepairTask]) -> list[RepairTask]:
+        """Look at records; those that have to be looked at again."""
+        answers = await self._describe(tasks)
+        lacking: dict[NodeId, list[RecordKey]] = {}
+        async with asyncio.TaskGroup() as group:
+            working = [
+                group.create_task(self._attend(task, answers[task.key], lacking)) for task in tasks
+            ]
+        for node in sorted(lacking):
+            await self._tell(node, lacking[node])
+        return [task for task, work in zip(tasks, working, strict=True) if not work.result()]
+
+    async def _attend(
+        self,
+        task: RepairTask,
+        answers: Mapping[NodeId, Description],
+        lacking: dict[NodeId, list[RecordKey]],
+    ) -> bool:
+        """Repair one record; false when that did not work out."""
+        key = task.key
+        placement = self._membership.layouts.live.placement(key.digest)
+        nodes = keepers(placement, self.absent)
+        own = self._store.facts.describe(key)
+        keeps = self._membership.node in nodes
+        plan = plan_repair(own, answers, nodes, keeps=keeps)
+        for node in plan.lacking:
+            lacking.setdefault(node, []).append(key)
+        if plan.need is Need.NOTHING:
+            self.troubles.pop(key, None)
+            asked = {*placement.eligible} - {self._membership.node}
+            return bool(answers) or not asked
+        async with self._turns:
+            try:
+                done = await self._take(key, own, plan, answers)
+            except DiskFull as error:
+                return self._fails(key, f"no room here: {error.detail}")
+            except HoldfastError as error:
+                return self._fails(key, error.detail)
+        if done:
+            self.troubles.pop(key, None)
+        return done
+
+    # --- taking -----------------------------------------------------------------------------------
+
+    async def _take(
+        self,
+        key: RecordKey,
+        own: Description,
+        plan: RepairPlan,
+        answers: Mapping[NodeId, Description],
+    ) -> bool:
+        if plan.need is Need.LOST:
+            self._counters["repair_no_good_copy_total"] += 1
+            return self._fails(key, "no node that answered has a good copy of it")
+        guard = PullGuard(self._store.facts, self._membership, key.digest.partition)
+        claims: dict[Digest, None] = {}
+        for node in plan.claims_from:
+            claims.update(dict.fromkeys(await self._peers.claims(node, key)))
+        is_new_chunk = not is_live(plan.root) and not own.state.exists
+        if is_new_chunk and self._is_garbage and await self._is_garbage(key, tuple(claims)):
+            self._counters["repair_left_to_collector_total"] += 1
+            return True
+        if plan.need is Need.STATE and await self._copy_here_is_good(key, own, plan):
+            newest = max((answer.state for answer in answers.values()), key=_root)
+            if not await self._may_spread(key, own.state, plan, None):
+                return False
+            taken = await self._store.absorb(key, newest, tuple(claims), None, still=guard.holds)
+            self._counters["repair_states_total"] += taken
+            return taken
+        for node in plan.sources:
+            if await self._take_value(node, key, plan, tuple(claims), guard):
+                return True
+        return self._fails(key, "no source gave a good copy of it")
+
+    async def _copy_here_is_good(
+        self, key: RecordKey, own: Description, plan: RepairPlan
+    ) -> bool:
+        """Whether what is here may stay as it is; bytes out of the trash are hashed first."""
+        if not is_live(plan.root) or needs_value(own.state):
+            return True
+        return await self._store.verify(key) is CopyVerdict.GOOD
+
+    async def _take_value(
+        self,
+        node: NodeId,
+        key: RecordKey,
+        plan: RepairPlan,
+        claims: Sequence[Digest],
+        guard: PullGuard,
+    ) -> bool:
+        try:
+            state, value = await self._peers.value(node, key)
+        except HoldfastError as error:
+            log.info("repair: a source failed", node=node, error=error.detail)
+            return False
+        if value is None:
+            return False
+        await self._pace.spend(len(value))
+        state = replace(state, root=max(state.root, plan.root), settled=False)
+        try:
+            if not await self._may_spread(key, state, plan, value):
+                return False
+            taken = await self._store.absorb(key, state, claims, value, still=guard.holds)
+        except (Corrupt, DigestMismatch) as error:
+            await self._report_bad_copy(node, key, error)
+            return False
+        self._counters["repair_copied_total"] += taken
+        self._counters["repair_copied_bytes_total"] += len(value) if taken else 0
+        return taken
+
+    async def _may_spread(
+        self, key: RecordKey, state: RecordState, plan: RepairPlan, value: Buffer | None
+    ) -> bool:
+        """Rule 3.  value: the recipe, None for the one that is here.  Raises Corrupt."""
+        if not is_live(plan.root) or state.kind is not RecordKind.RECIPE:
+            return True
+        if value is None:
+            _, value = await self._store.get(key)
+            if value is None:
+                return False
+        missing = await self._recipes.missing(key.digest, Recipe.decode(key.digest, value))
+        if not missing:
+            return True
+        self._counters["repair_incomplete_recipes_total"] += 1
+        words = f"{len(missing)} chunks of this large blob are on too few nodes: {missing[0]}"
+        return self._fails(key, words)
+
+    async def _report_bad_copy(
+        self, node: NodeId, key: RecordKey, error: HoldfastError
+    ) -> None:
+        self._counters["repair_bad_sources_total"] += 1
+        log.warning("a peer has a bad copy", node=node, digest=str(key.digest), error=error.detail)
+        try:
+            await self._peers.verify(node, key)
+        except HoldfastError as refused:
+            log.info("a peer does not look at its bad copy", node=node, error=refused.detail)
+
+    def _fails(self, key: RecordKey, words: str) -> bool:
+        if key not in self.troubles and len(self.troubles) < _TROUBLES_MAX:
+            log.info("a record cannot be repaired yet", digest=str(key.digest), reason=words)
+        if key in self.troubles or len(self.troubles) < _TROUBLES_MAX:
+            self.troubles[key] = words
+        return False
+
+    # --- asking and telling -----------------------------------------------------------------------
+
+    async def _describe(
+        self, tasks: Sequence[RepairTask]
+    ) -> dict[RecordKey, dict[NodeId, Description]]:
+        """What everybody who may know says; nobody who is silent."""
+        live, me = self._membership.layouts.live, self._membership.node
+        keys_of: dict[NodeId, list[RecordKey]] = {}
+        for task in tasks:
+            nodes = (*live.placement(task.key.digest).eligible, *task.askable)
+            for node in dict.fromkeys(nodes):
+                if node != me:
+                    keys_of.setdefault(node, []).append(task.key)
+        answers: dict[RecordKey, dict[NodeId, Description]] = {task.key: {} for task in tasks}
+        async with asyncio.TaskGroup() as group:
+            asked = {
+                node: group.create_task(self._described(node, keys_of[node]))
+                for node in sorted(keys_of)
+            }
+        for node, work in asked.items():
+            for key, found in work.result().items():
+                answers[key][node] = found
+        return answers
+
+    async def _described(
+        self, node: NodeId, keys: Sequence[RecordKey]
+    ) -> dict[RecordKey, Description]:
+        try:
+            found = await self._peers.describe(node, keys)
+        except HoldfastError as error:
+            log.debug("repair: a peer is silent", node=node, error=error.detail)
+            return {}
+        pairs = zip(keys, found, strict=True)
+        return {key: described for key, described in pairs if described is not None}
+
+    async def _tell(self, node: NodeId, keys: Sequence[RecordKey]) -> None:
+        try:
+            await self._peers.hint(node, HintReason.COMPARISON, keys)
+        except HoldfastError as error:
+            log.debug("repair: a hint did not arrive", node=node, error=error.detail)
+        else:
+            self._counters["repair_hints_sent_total"] += len(keys)
+
+
+def _root(state: RecordState) -> int:
+    return 0 if state.settled else state.root

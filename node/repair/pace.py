@@ -1,0 +1,50 @@
+"""How fast repair copies: a bucket of bytes that fills more slowly while clients are served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from node.repair.repair_settings import RECORD_COST_BYTES, RepairSettings
+
+_LOOK_S: Final = 0.25
+_BUSY_REQUESTS_PER_S: Final = 20.0
+_BURST_S: Final = 0.25
+
+
+class Pace:
+    """served: how many requests of clients this node has answered so far."""
+
+    def __init__(self, settings: RepairSettings, served: Callable[[], int]) -> None:
+        self._settings = settings
+        self._served = served
+        self._seen = served()
+        self._looked_s = self._filled_s = asyncio.get_running_loop().time()
+        self._allowance = 0.0
+        self.is_busy = False
+
+    @property
+    def bytes_per_s(self) -> float:
+        """What may be copied at the moment."""
+        settings = self._settings
+        return settings.busy_bytes_per_s if self.is_busy else settings.bytes_per_s
+
+    async def spend(self, size_bytes: int) -> None:
+        """Wait until a record of this size may be copied."""
+        self._fill()
+        self._allowance -= max(size_bytes, RECORD_COST_BYTES)
+        if self._allowance < 0:
+            await asyncio.sleep(-self._allowance / self.bytes_per_s)
+
+    def _fill(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        elapsed_s = now_s - self._looked_s
+        if elapsed_s >= _LOOK_S:
+            served = self._served()
+            self.is_busy = (served - self._seen) / elapsed_s > _BUSY_REQUESTS_PER_S
+            self._seen, self._looked_s = served, now_s
+        rate = self.bytes_per_s
+        filled = self._allowance + rate * (now_s - self._filled_s)
+        self._allowance = min(filled, rate * _BURST_S)
+        self._filled_s = now_s
