@@ -17,7 +17,10 @@ class CallSettings:
     hedge_floor_s: a read is never hedged earlier than this.  chunk_patience_s: after this long
         without a chunk, a second node is asked for it.
     list_patience_s: a page of a listing waits so long for each silent node, once.
-    stragglers_max: acknowledged writes still under way.
+    stragglers_max: acknowledged writes still under way, before others wait for a place.
+    straggler_patience_s: how long they wait.
+    recheck_s: who waits for a slow node because no extra question may be asked looks so often
+        whether it may by now.
     chunks_in_flight_max: chunks of large blobs in memory, each CHUNK_BYTES, one bound for uploads
         and one for downloads.
     uploads_max: large uploads at once; each needs a chunk of memory to make progress.
@@ -32,6 +35,8 @@ class CallSettings:
     chunk_patience_s: float = 0.5
     list_patience_s: float = 0.5
     stragglers_max: int = 256
+    straggler_patience_s: float = 0.25
+    recheck_s: float = 0.1
     chunks_in_flight_max: int = 96
     uploads_max: int = 64
     read_ahead_chunks: int = 4

@@ -10,31 +10,54 @@ Rules:
     under newer ones proves nothing under the older.
 4.  A node that breaks the protocol counts as failed; the operation goes on with the others.
 5.  Nothing here survives a restart, and nothing has to.
+6.  Whoever makes a call that is real work tells the vigil, and is told by it whom to pass over.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import structlog
 
 from gateway.latency import HedgeBudget, Latency
+from gateway.missed_writes import MissedWrites
+from gateway.vigil import PROBE_TIMEOUT_S, Vigil
 from ring.codec import unpack
 from ring.control import LayoutsReply, TeachLayouts, parse_layouts
 from ring.digest import Buffer, Digest
 from ring.errors import HoldfastError, PeerProtocol, Unavailable, WrongEpoch
 from ring.layout import Layout, LiveLayouts
 from ring.life import Knowledge, NodeId
-from ring.messages import Answer, Request, expect
+from ring.limits import PAYLOAD_SMALL_BYTES_MAX
+from ring.messages import (
+    Answer,
+    BuryRecord,
+    ConfirmChunks,
+    GetRecord,
+    PutRecord,
+    Request,
+    StatRecords,
+    expect,
+)
 from ring.quorum import Placement
 from ring.seams import Transport
+from ring.suspicion import TRIALS_MAX, Lane, Tally
 
 T = TypeVar("T")
 
 ATTEMPTS_PER_LAYOUT_CHANGE: Final = 4
-UNWELL_FAILURES: Final = 3
 TEACH_TIMEOUT_S: Final = 5.0
+
+_SMALL: Final = {
+    GetRecord: Lane.READS,
+    StatRecords: Lane.READS,
+    PutRecord: Lane.WRITES,
+    BuryRecord: Lane.WRITES,
+    ConfirmChunks: Lane.WRITES,
+}
+_LONG: Final = {Lane.READS: Lane.VALUES, Lane.WRITES: Lane.CHUNKS}
 
 log = structlog.get_logger()
 
@@ -47,10 +70,13 @@ class Cluster:
         self.knowledge = Knowledge()
         self.floors: dict[int, int] = {}
         self.hedges = HedgeBudget()
+        self.spares = HedgeBudget()  # of writes and covers that are late
+        self.missed = MissedWrites()
+        self.vigil = Vigil(self._probe)
+        self.suspicion = self.vigil.suspicion
         self._transport = transport
         self._latencies: dict[NodeId, Latency] = {}
         self._turn = 0
-        self._had_failures = False
         self.protocol_errors_total = 0
 
     def latency(self, node: NodeId) -> Latency:
@@ -64,19 +90,52 @@ class Cluster:
         """Where a digest may be."""
         return self.live.placement(digest)
 
-    def ranked(self, nodes: Sequence[NodeId]) -> list[NodeId]:
-        """Nodes in the order in which to ask them: well ones in turn, unwell ones last."""
+    def ranked(self, nodes: Sequence[NodeId], lane: Lane = Lane.READS) -> list[NodeId]:
+        """Nodes in the order in which to ask them: well ones in turn, those in doubt last."""
         if not nodes:
             return []
         self._turn += 1
         offset = self._turn % len(nodes)
         turned = [*nodes[offset:], *nodes[:offset]]
-        if self._had_failures:
-            self._had_failures = any(
-                latency.failures_in_a_row for latency in self._latencies.values()
-            )
-            turned.sort(key=self._is_unwell)
+        if self.suspicion.has_doubts:
+            turned.sort(key=lambda node: self.suspicion.is_doubted(node, lane))
         return turned
+
+    def usual_p95_s(self) -> float:
+        """What the p95 of a node's reads usually is: one slow node does not move it."""
+        known = sorted(latency.p95_s for latency in self._latencies.values())
+        return known[len(known) // 2] if known else Latency().p95_s
+
+    def tally(
+        self, node: NodeId, request: Request, payload: Buffer | None, *, bulk: bool
+    ) -> Tally | None:
+        """Where a call is counted; None for what says nothing of a node's work."""
+        lane = _SMALL.get(request.__class__)
+        if lane is None:
+            return None
+        if bulk or (payload is not None and len(payload) > PAYLOAD_SMALL_BYTES_MAX):
+            lane = _LONG[lane]
+        return self.suspicion.tallies(node)[lane]
+
+    def is_doubted(self, node: NodeId, lane: Lane) -> bool:
+        """Whether others are to be asked, or asked as well."""
+        return self.suspicion.has_doubts and self.suspicion.is_doubted(node, lane)
+
+    def overdue(self, nodes: Sequence[NodeId], lane: Lane) -> Sequence[NodeId]:
+        """Which of the nodes that are waited for too long others shall stand in for now.
+
+        Those in doubt; all of them while the budget for spares lasts.
+        """
+        for node in nodes:
+            self.vigil.late(node, lane)
+        if self.spares.spend():
+            return nodes
+        return [node for node in nodes if self.is_doubted(node, lane)]
+
+    def is_tried_enough(self, node: NodeId, lane: Lane) -> bool:
+        """Whether a node in doubt has so much to do for us that nothing more is sent to it."""
+        tally = self.suspicion.tallies(node)[lane]
+        return tally.doubted and tally.trials >= TRIALS_MAX[lane]
 
     def ask(
         self,
@@ -92,6 +151,18 @@ class Cluster:
         return self._transport.call(
             node, request, payload, epochs=live.epochs, timeout_s=timeout_s, bulk=bulk
         )
+
+    def _probe(
+        self, node: NodeId, request: Request, *, bulk: bool
+    ) -> asyncio.Future[Answer]:
+        call = self.ask(node, request, live=self.live, timeout_s=PROBE_TIMEOUT_S, bulk=bulk)
+        probe = asyncio.ensure_future(call)
+        probe.add_done_callback(self._hear_probe)
+        return probe
+
+    def _hear_probe(self, probe: asyncio.Future[Answer]) -> None:
+        if not probe.cancelled() and probe.exception() is None:
+            self.hear(probe.result())
 
     def counts(self, answer: Answer) -> bool:
         """Rule 1."""
@@ -134,35 +205,15 @@ class Cluster:
         return await self.ask(node, request, payload, live=live, timeout_s=timeout_s, bulk=bulk)
 
     def note_error(self, node: NodeId, error: HoldfastError) -> None:
-        """A call failed: raise WrongEpoch onwards, remember the rest."""
+        """A call failed: raise WrongEpoch onwards, count what breaks the protocol."""
         if isinstance(error, WrongEpoch):
             raise error
-        latency = self.latency(node)
         if isinstance(error, PeerProtocol):
             self.protocol_errors_total += 1
-            if not latency.failures_in_a_row:
+            tally = self.suspicion.tallies(node)[Lane.READS]
+            if not tally.failures:
                 log.warning("a node broke the protocol", node=node, error=error.detail)
-        self._had_failures = True
-        latency.fail()
-
-    def note_vote(self, node: NodeId) -> None:
-        """A node did what it was asked to."""
-        self.latency(node).failures_in_a_row = 0
-
-    def note_votes(self, nodes: Sequence[NodeId]) -> None:
-        """Several nodes did; costs nothing while all are well."""
-        if self._had_failures:
-            for node in nodes:
-                self.note_vote(node)
-
-    def note_no_vote(self, node: NodeId) -> None:
-        """A node answered, but may not vote: as good as silent, so it is better asked last."""
-        self._had_failures = True
-        self.latency(node).fail()
-
-    def has_failed(self, node: NodeId) -> bool:
-        """Whether the last thing asked of it came to nothing."""
-        return self.latency(node).failures_in_a_row > 0
+            self.vigil.failed(tally)
 
     def learn_floor(self, partition: int, floor: int) -> None:
         """Remember a floor, so that the next put of the partition starts above it."""
@@ -186,9 +237,6 @@ class Cluster:
         if _age(taught) > _age(self.live):
             log.info("layouts learnt", epochs=taught.epochs)
             self.live = taught
-
-    def _is_unwell(self, node: NodeId) -> bool:
-        return self.latency(node).failures_in_a_row >= UNWELL_FAILURES
 
 
 def _age(live: LiveLayouts) -> tuple[int, int]:

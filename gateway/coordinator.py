@@ -33,5 +33,6 @@ class Coordinator(Chunked):
         super().__init__(self.records, hashing, settings)
 
     def close(self) -> None:
-        """Cancel writes that go on in the background."""
+        """Cancel what goes on in the background."""
+        self.cluster.vigil.close()
         self.records.close()

@@ -3,6 +3,7 @@
 Outcomes are collected by callbacks into one queue: no task per call, and no set whose order could
 differ between runs.  The operation that makes a `Fanout` ends it with `abandon` (reads) or hands
 what is still under way to a `Stragglers` (writes, which finish under their own deadline).
+Every call that is real work is told to the vigil as it is made and as it ends.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from msgspec import Struct
 
@@ -18,9 +20,11 @@ from ring.digest import Buffer
 from ring.errors import HoldfastError, Internal, LayoutUnknown, Unreachable, WrongEpoch
 from ring.layout import LiveLayouts
 from ring.life import NodeId
-from ring.messages import Answer, Request
+from ring.messages import Answer, BuryRecord, PutRecord, Request
+from ring.suspicion import Lane, Tally
 
 Outcome = Answer | HoldfastError
+_WRITES: Final = (Lane.WRITES, Lane.CHUNKS)
 
 
 class Asked(Struct, frozen=True):
@@ -31,7 +35,10 @@ class Asked(Struct, frozen=True):
     payload: Buffer | None
     timeout_s: float
     bulk: bool
+    tally: Tally | None
+    asked_at_s: float
     is_taught: bool = False
+    is_trial: bool = False
 
 
 class Fanout:
@@ -80,10 +87,20 @@ class Fanout:
         bulk: bool = False,
     ) -> None:
         """Make one more call; a node that lives by older layouts is taught and asked again."""
-        call = self._cluster.ask(
-            node, request, payload, live=self.live, timeout_s=timeout_s, bulk=bulk
+        cluster = self._cluster
+        tally = cluster.tally(node, request, payload, bulk=bulk)
+        is_trial = False
+        if tally is not None:
+            cluster.vigil.asked(tally, request)
+            if tally.doubted:
+                is_trial = True
+                tally.trials += 1
+        call = cluster.ask(node, request, payload, live=self.live, timeout_s=timeout_s, bulk=bulk)
+        now_s = self._loop.time()
+        asked = Asked(
+            node, request, payload, timeout_s, bulk, tally, now_s, is_trial=is_trial
         )
-        self._follow(Asked(node, request, payload, timeout_s, bulk), call)
+        self._follow(asked, call)
 
     def _ask_again(self, asked: Asked) -> None:
         node, request, payload = asked.node, asked.request, asked.payload
@@ -91,7 +108,11 @@ class Fanout:
         again = self._cluster.teach_and_ask(
             node, request, payload, live=self.live, timeout_s=timeout_s, bulk=bulk
         )
-        self._follow(Asked(node, request, payload, timeout_s, bulk, is_taught=True), again)
+        now_s = self._loop.time()
+        asked = Asked(
+            node, request, payload, timeout_s, bulk, asked.tally, now_s, is_taught=True
+        )
+        self._follow(asked, again)
 
     def _follow(self, asked: Asked, call: Awaitable[Answer]) -> None:
         future = asyncio.ensure_future(call)
@@ -100,16 +121,27 @@ class Fanout:
 
     def _ended(self, future: asyncio.Future[Answer]) -> None:
         asked = self._under_way.pop(future)
+        tally = asked.tally
+        if asked.is_trial:
+            assert tally is not None
+            tally.trials -= 1
         if future.cancelled():
+            self._missed(asked)
             if self._is_wanted:
                 self._take(asked.node, Unreachable(f"the call to {asked.node} was cancelled"))
         elif (error := future.exception()) is None:
             answer = future.result()
             self._cluster.hear(answer)
+            if tally is not None:
+                self._cluster.vigil.ended(tally, None, asked.asked_at_s, is_voter=answer.voter)
             self._take(asked.node, answer)
         elif isinstance(error, LayoutUnknown) and not asked.is_taught and self._is_wanted:
             self._ask_again(asked)
         else:
+            if tally is not None:
+                self._cluster.vigil.ended(tally, error, asked.asked_at_s)
+            if not isinstance(error, WrongEpoch):
+                self._missed(asked)
             self._take(asked.node, self._failure(asked.node, error))
         if self._when_idle is not None and not self._under_way:
             self._when_idle(self)
@@ -117,6 +149,14 @@ class Fanout:
     def _take(self, node: NodeId, outcome: Outcome) -> None:
         self._arrived.append((node, outcome))
         self._wake()
+
+    def _missed(self, asked: Asked) -> None:
+        """A write that an owner did not confirm is left to repair, which is told where to look."""
+        request = asked.request
+        if isinstance(request, PutRecord | BuryRecord):
+            key = request.key
+            if asked.node in self.live.placement(key.digest).owners:
+                self._cluster.missed.note(asked.node, key)
 
     def _failure(self, node: NodeId, error: BaseException) -> HoldfastError:
         """How a failed call counts.  A bug is reported, and costs the operation no more than it."""
@@ -172,6 +212,13 @@ class Fanout:
         for future in list(self._under_way):
             future.cancel()
 
+    def give_up_writes_in_doubt(self) -> None:
+        """Cancel writes to nodes that are not expected to answer soon."""
+        for future, asked in list(self._under_way.items()):
+            tally = asked.tally
+            if tally is not None and tally.doubted and tally.lane in _WRITES:
+                future.cancel()
+
     def leave(self, when_idle: Callable[[Fanout], None]) -> bool:
         """Let what is under way go on alone; whether anything is, and is told of later."""
         self.silence()
@@ -187,52 +234,3 @@ class Fanout:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-class Stragglers:
-    """Writes that were acknowledged without waiting for every node; bounded, cancelled at close.
-
-    limit: how many of them may be under way; beyond it the oldest is cancelled and left to repair.
-    """
-
-    def __init__(self, limit: int) -> None:
-        assert limit > 0
-        self._limit = limit
-        self._fanouts: dict[Fanout, Callable[[], None] | None] = {}
-        self._cancelled: dict[Fanout, Callable[[], None] | None] = {}  # until their calls end
-        self._is_closed = False
-        self.cancelled_total = 0
-
-    @property
-    def under_way(self) -> int:
-        """Writes that go on."""
-        return len(self._fanouts)
-
-    def adopt(self, fanout: Fanout, when_over: Callable[[], None] | None = None) -> None:
-        """Own what is still under way; `when_over` is called once all of it has ended."""
-        if not fanout.leave(self._over):
-            if when_over is not None:
-                when_over()
-            return
-        self._fanouts[fanout] = when_over
-        if self._is_closed:
-            self._cancel(fanout)
-        elif len(self._fanouts) > self._limit:
-            self.cancelled_total += 1
-            self._cancel(next(iter(self._fanouts)))
-
-    def close(self) -> None:
-        """Cancel everything."""
-        self._is_closed = True
-        for fanout in list(self._fanouts):
-            self._cancel(fanout)
-
-    def _cancel(self, fanout: Fanout) -> None:
-        self._cancelled[fanout] = self._fanouts.pop(fanout)
-        fanout.abandon()
-
-    def _over(self, fanout: Fanout) -> None:
-        owner = self._fanouts if fanout in self._fanouts else self._cancelled
-        when_over = owner.pop(fanout)
-        if when_over is not None:
-            when_over()

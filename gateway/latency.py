@@ -17,25 +17,19 @@ _START_S: Final = 0.02
 
 
 class Latency:
-    """The p95 of one node's answers, in seconds, and whether it failed of late."""
+    """The p95 of one node's answers, in seconds."""
 
-    __slots__ = ("failures_in_a_row", "p95_s")
+    __slots__ = ("p95_s",)
 
     def __init__(self) -> None:
         self.p95_s = _START_S
-        self.failures_in_a_row = 0
 
     def observe(self, elapsed_s: float) -> None:
         """An answer came."""
-        self.failures_in_a_row = 0
         if elapsed_s > self.p95_s:
             self.p95_s *= 1 + _STEP * _QUANTILE * 20
         else:
             self.p95_s = max(_FLOOR_S, self.p95_s * (1 - _STEP * (1 - _QUANTILE) * 20))
-
-    def fail(self) -> None:
-        """No answer came, or none that counts."""
-        self.failures_in_a_row += 1
 
 
 class HedgeBudget:

@@ -51,6 +51,7 @@ async def run_gateway(
     credentials = Credentials.of_gateway(layout.cluster_id, secret)
     transport = TcpTransport(credentials, address_of, randomness)
     coordinator = Coordinator(transport, layout, offload=offload)
+    coordinator.cluster.vigil.hang_up = transport.hang_up
     views = WatchedViews(coordinator.views)
     registry = CollectorRegistry()
     registry.register(_Counters("holdfast_gateway_transport", transport.counters))

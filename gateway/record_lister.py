@@ -25,6 +25,7 @@ from ring.listing import ListRecords, PageReply, check_page
 from ring.messages import Answer, expect
 from ring.quorum import Placement
 from ring.record import RecordEntry, RecordKey, RecordState, merge
+from ring.suspicion import Lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class RecordLister:
     def __init__(self, cluster: Cluster, settings: CallSettings) -> None:
         self._cluster = cluster
         self._settings = settings
+        self._silent: dict[NodeId, None] = {}  # not waited for again until they answer
 
     async def page(
         self, after: Digest | None, limit: int
@@ -84,8 +86,7 @@ class RecordLister:
                 if arrived is not None:
                     self._take(*arrived, request, pages)
                     continue
-                for node in fanout.silent:
-                    self._cluster.note_no_vote(node)  # not waited for again until it is well
+                self._silent.update(dict.fromkeys(fanout.silent))
         finally:
             fanout.abandon()
         return self._merged(pages)
@@ -93,11 +94,14 @@ class RecordLister:
     def _may_go_on(
         self, fanout: Fanout, pages: dict[NodeId, tuple[Answer, PageReply]]
     ) -> bool:
-        """Whether only nodes are silent that were silent before, and the others are a cover."""
-        if not fanout.awaits_calls or not all(map(self._cluster.has_failed, fanout.silent)):
+        """Whether only nodes are silent that were before, or are in doubt, and others a cover."""
+        if not fanout.awaits_calls or not all(map(self._is_slow, fanout.silent)):
             return False
         nodes = [node for node, (answer, _) in pages.items() if self._cluster.is_current(answer)]
         return all(_is_enough(one, nodes) for one in fanout.live.distinct_placements())
+
+    def _is_slow(self, node: NodeId) -> bool:
+        return node in self._silent or self._cluster.is_doubted(node, Lane.READS)
 
     def _take(
         self,
@@ -109,6 +113,7 @@ class RecordLister:
         if isinstance(outcome, HoldfastError):
             self._cluster.note_error(node, outcome)
             return
+        self._silent.pop(node, None)
         try:
             page = expect(outcome, PageReply)
             check_page(request.after, [entry.key for entry in page.entries], done=page.done)
@@ -116,7 +121,6 @@ class RecordLister:
             self._cluster.note_error(node, error)
             return
         if self._cluster.counts(outcome):
-            self._cluster.note_vote(node)
             pages[node] = outcome, page
 
     def _merged(self, pages: dict[NodeId, tuple[Answer, PageReply]]) -> _Span:

@@ -19,11 +19,12 @@ from msgspec.structs import replace
 
 from gateway.calls import CallSettings
 from gateway.cluster import Cluster
-from gateway.fanout import Fanout, Outcome, Stragglers
+from gateway.fanout import Fanout, Outcome
 from gateway.hashing import Hashing
 from gateway.records import Found, WhenLong, whatever
 from gateway.short_read import Patience, ShortRead
 from gateway.state_questions import StateQuestions
+from gateway.stragglers import Stragglers
 from ring.digest import Buffer, Digest
 from ring.errors import HoldfastError, NotFound, PeerProtocol, Unavailable, WrongEpoch
 from ring.layout import LiveLayouts
@@ -34,6 +35,7 @@ from ring.quorum import Placement
 from ring.read_plan import ReadPlan, Verdict
 from ring.record import RecordKey, RecordKind, RecordState, is_live
 from ring.source_plan import SourcePlan
+from ring.suspicion import Lane
 from ring.write_quorum import Outcome as Standing
 
 log = structlog.get_logger()
@@ -46,8 +48,9 @@ class TooLongHere(Exception):
 class Read:
     """One GET or HEAD, driven by its plan."""
 
-    __slots__ = ("_answers", "_asked_at", "_fanout", "_key", "_owners", "_reader",
-                 "_slow", "_state", "_value", "_wanted", "_wants_bytes", "plan")
+    __slots__ = ("_answers", "_asked_at", "_fanout", "_is_short", "_key", "_owners",
+                 "_passed_over", "_reader", "_slow", "_state", "_value", "_wanted",
+                 "_wants_bytes", "plan")
 
     def __init__(
         self,
@@ -69,6 +72,8 @@ class Read:
         self._asked_at: dict[NodeId, float] = {}
         self._wanted: dict[NodeId, bool] = {}
         self._slow = slow
+        self._passed_over: dict[NodeId, None] = {}
+        self._is_short = False  # of extra questions: slow nodes are waited for
         self._fanout = Fanout(reader.cluster, live)
         self.plan: ReadPlan
 
@@ -82,12 +87,13 @@ class Read:
         )
         try:
             while plan.verdict is Verdict.PENDING:
-                for node, wants_bytes in plan.next_asks():
-                    self._ask(node, wants_bytes=wants_bytes)
+                while asks := plan.next_asks():
+                    for node, wants_bytes in asks:
+                        self._ask(node, wants_bytes=wants_bytes)
                 if self._slow:
-                    self._pass_over_slow()
+                    self._be_late_for_slow()
                     continue
-                arrived = await self._fanout.next(reader.patience_s(self._asked_at))
+                arrived = await self._fanout.next(self._patience_s())
                 if arrived is None:
                     self._hedge()
                 else:
@@ -96,7 +102,7 @@ class Read:
             self._fanout.abandon()
         return self._found()
 
-    def _pass_over_slow(self) -> None:
+    def _be_late_for_slow(self) -> None:
         """Who was slow a moment ago is late from the start: others are asked at once."""
         slow, self._slow = self._slow, ()
         for node in slow:
@@ -117,7 +123,6 @@ class Read:
             return
         if not counts:
             self.plan.failed(node)
-            cluster.note_no_vote(node)
             return
         if asked_at is not None:
             cluster.latency(node).observe(self._reader.loop.time() - asked_at)
@@ -148,16 +153,35 @@ class Read:
         self._reader.cluster.note_error(node, error)
 
     def _ask(self, node: NodeId, *, wants_bytes: bool) -> None:
+        """Ask, at once if the node is well; one in doubt is asked when the others will not do."""
+        is_doubted = self._reader.cluster.is_doubted(node, Lane.READS)
+        if is_doubted and node not in self._passed_over:
+            self._passed_over[node] = None
+            self.plan.pass_over(node)
+            return
         request = GetRecord(self._key, PAYLOAD_SMALL_BYTES_MAX if wants_bytes else 0)
         self._wanted[node] = wants_bytes
         self._asked_at[node] = self._reader.loop.time()
         self._fanout.ask(node, request, timeout_s=self._reader.settings.read_timeout_s)
+        if is_doubted:
+            self.plan.late(node)
+
+    def _patience_s(self) -> float | None:
+        if self._is_short and self._asked_at:
+            return self._reader.settings.recheck_s
+        return self._reader.patience_s(self._asked_at)
 
     def _hedge(self) -> None:
-        if self._reader.cluster.hedges.spend():
-            for node in list(self._asked_at):
-                self.plan.late(node)
-        self._asked_at.clear()
+        """Ask others for what is overdue: within the budget, or because of nodes in doubt."""
+        cluster = self._reader.cluster
+        overdue = list(self._asked_at)
+        if not cluster.hedges.spend():
+            self._is_short = True
+            overdue = [node for node in overdue if cluster.is_doubted(node, Lane.READS)]
+        for node in overdue:
+            cluster.vigil.late(node, Lane.READS)
+            del self._asked_at[node]
+            self.plan.late(node)
 
     def _drop_superseded(self) -> None:
         for node, answer in list(self._answers.items()):
@@ -200,7 +224,7 @@ class RecordReader:
         self.loop = asyncio.get_running_loop()
         self._reports = stragglers
         self._questions = StateQuestions(cluster, settings.read_timeout_s)
-        self._patience = Patience(settings.hedge_floor_s)
+        self._patience = Patience(settings.hedge_floor_s, settings.recheck_s)
         self.bad_copies_total = 0
 
     async def read(self, digest: Digest, when_long: WhenLong = whatever) -> Found:
@@ -223,8 +247,7 @@ class RecordReader:
         """How long to wait for the nodes asked before hedging; None when nobody is waited for."""
         if not asked_at:
             return None
-        usual = max(self.cluster.latency(node).p95_s for node in asked_at)
-        return max(self.settings.hedge_floor_s, 2 * usual)
+        return max(self.settings.hedge_floor_s, 2 * self.cluster.usual_p95_s())
 
     async def is_intact(self, key: RecordKey, kind: RecordKind, answer: Answer) -> bool:
         """Hash a value; a bad one is counted and reported to the node that sent it."""
@@ -261,8 +284,8 @@ class RecordReader:
     ) -> Found:
         """The value is None when it is too long for the connection of small questions."""
         slow: Sequence[NodeId] = ()
-        if len(placement.groups) == 1:
-            first = owners[: placement.groups[0].write_quorum]
+        first = owners[: placement.groups[0].write_quorum]
+        if len(placement.groups) == 1 and not self._are_doubted(first):
             key, timeout_s = RecordKey(digest), self.settings.read_timeout_s
             short = ShortRead(
                 self.cluster, self._questions, key, first, live=live, timeout_s=timeout_s
@@ -271,10 +294,18 @@ class RecordReader:
             if found is not None:
                 return found
             slow = short.slow()
+            for node in slow:
+                self.cluster.vigil.late(node, Lane.READS)
         try:
             return await Read(self, digest, live, owners, wants_bytes=True, slow=slow).run()
         except TooLongHere:
             return await Read(self, digest, live, owners, wants_bytes=False).run()
+
+    def _are_doubted(self, nodes: Sequence[NodeId]) -> bool:
+        cluster = self.cluster
+        return cluster.suspicion.has_doubts and any(
+            cluster.is_doubted(node, Lane.READS) for node in nodes
+        )
 
     async def _usual(self, digest: Digest, answer: Answer | None) -> Found | None:
         """What the short way found; None when the plan has to look closer."""
@@ -297,9 +328,10 @@ class RecordReader:
         """
         fanout, key = Fanout(self.cluster), RecordKey(digest)
         placement = fanout.live.placement(digest)
+        self.cluster.hedges.earn()
         if owners is None:
-            owners = self.cluster.ranked(placement.owners)
-        plan = SourcePlan([*owners, *self.cluster.ranked(placement.spares)])
+            owners = self.cluster.ranked(placement.owners, Lane.VALUES)
+        plan = SourcePlan(self._well_first([*owners, *self.cluster.ranked(placement.spares)]))
         asked_at: dict[NodeId, float] = {}
         try:
             while plan.outcome is Standing.PENDING:
@@ -310,8 +342,7 @@ class RecordReader:
                     )
                 arrived = await fanout.next(self.settings.chunk_patience_s)
                 if arrived is None:
-                    for node in asked_at:
-                        plan.late(node)
+                    self._hedge_fetch(plan, asked_at)
                     continue
                 node, outcome = arrived
                 asked_at.pop(node, None)
@@ -323,6 +354,20 @@ class RecordReader:
         finally:
             fanout.abandon()
         raise Unavailable(f"no good copy of {digest} answered")
+
+    def _well_first(self, nodes: list[NodeId]) -> list[NodeId]:
+        """Owners before spares, and nodes in doubt after both."""
+        if self.cluster.suspicion.has_doubts:
+            nodes.sort(key=lambda node: self.cluster.is_doubted(node, Lane.VALUES))
+        return nodes
+
+    def _hedge_fetch(self, plan: SourcePlan, asked_at: dict[NodeId, float]) -> None:
+        may_ask = self.cluster.hedges.spend()
+        for node in list(asked_at):
+            if may_ask or self.cluster.is_doubted(node, Lane.VALUES):
+                self.cluster.vigil.late(node, Lane.VALUES)
+                del asked_at[node]
+                plan.late(node)
 
     async def _good_value(
         self, key: RecordKey, kind: RecordKind, node: NodeId, outcome: Outcome

@@ -1,10 +1,13 @@
-"""Replicated writes: drives WriteQuorum and Cover over the nodes.
+"""Replicated writes: drives WriteQuorum over the nodes.
 
 Rules:
 1.  Acks count at one generation only.  A refusal heard before the write is acknowledged restarts
     it one generation above (or at the higher live generation that the refusal named).
 2.  A write that is acknowledged goes on to the other nodes under its own deadline.
 3.  507 only when a node was full and nobody else could take its place.
+4.  To a node in doubt a spare is added at once, and nobody waits for it.  It is sent to all the
+    same, until it has enough to do for us; what it misses is noted for repair.
+5.  Spares that join because a well node is late have a budget: trouble does not multiply load.
 """
 
 from __future__ import annotations
@@ -12,30 +15,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from gateway.burial import Burial
 from gateway.calls import CallSettings
 from gateway.cluster import Cluster
-from gateway.fanout import Fanout, Outcome, Stragglers
+from gateway.fanout import Fanout, Outcome
+from gateway.stragglers import Stragglers
 from ring.admission import PutAnswer, next_generation
-from ring.cover import Cover
 from ring.digest import Buffer, Digest
 from ring.errors import DiskFull, HoldfastError, PeerProtocol, Unavailable
-from ring.layout import LiveLayouts
 from ring.life import NodeId
 from ring.limits import GENERATION_MAX, KEYS_PER_REQUEST_MAX, PAYLOAD_SMALL_BYTES_MAX
 from ring.messages import (
     Answer,
-    BuryRecord,
     ConfirmChunks,
     FlagsReply,
     PutRecord,
     PutReply,
-    RecordReply,
-    StatesReply,
-    StatRecords,
     expect,
 )
 from ring.quorum import Placement
-from ring.record import RecordKey, RecordKind, RecordState, Root, dead, generation_of, live
+from ring.record import RecordKey, RecordKind, live
+from ring.suspicion import Lane
 from ring.write_quorum import Outcome as Standing
 from ring.write_quorum import WriteQuorum
 
@@ -72,6 +72,8 @@ class Write:
         self.fanout = Fanout(cluster)
         self._quorum = WriteQuorum(self.fanout.live.placement(request.key.digest))
         self._acks: dict[NodeId, tuple[Answer, PutAnswer]] = {}
+        self._lane = Lane.WRITES if len(value) <= PAYLOAD_SMALL_BYTES_MAX else Lane.CHUNKS
+        self._passed_over: dict[NodeId, None] = {}
         self._heard = cluster.knowledge.learnt_total
         self._errors: list[HoldfastError] = []
 
@@ -81,13 +83,15 @@ class Write:
         Raises RefusedAt, DiskFull, Unavailable or WrongEpoch; then the caller abandons `fanout`.
         """
         quorum, fanout = self._quorum, self.fanout
+        self._cluster.spares.earn()
         fanout.set_alarm(self._settings.write_patience_s)
         while quorum.outcome is Standing.PENDING:
-            for node in quorum.next_targets():
-                fanout.ask(node, self._request, self._value, timeout_s=self._timeout_s)
+            while targets := quorum.next_targets():
+                for node in targets:
+                    self._send(node)
             arrived = await fanout.next()
             if arrived is None:
-                for node in list(quorum.in_flight):
+                for node in self._cluster.overdue(list(quorum.in_flight), self._lane):
                     quorum.late(node)
                 fanout.set_alarm(self._settings.write_patience_s)
             else:
@@ -95,6 +99,23 @@ class Write:
         if quorum.outcome is Standing.FAILED:
             raise self._failure()
         return all(self._acks[node][1].had for node in quorum.acks)
+
+    def _send(self, node: NodeId) -> None:
+        cluster, key = self._cluster, self._request.key
+        is_doubted = cluster.is_doubted(node, self._lane)
+        if (
+            is_doubted
+            and node not in self._passed_over
+            and cluster.is_tried_enough(node, self._lane)
+        ):
+            self._passed_over[node] = None
+            self._quorum.pass_over(node)
+            if node in self._quorum.placement.owners:
+                cluster.missed.note(node, key)
+            return
+        self.fanout.ask(node, self._request, self._value, timeout_s=self._timeout_s)
+        if is_doubted:
+            self._quorum.late(node)
 
     def _take(self, node: NodeId, outcome: Outcome) -> None:
         if isinstance(outcome, HoldfastError):
@@ -115,9 +136,7 @@ class Write:
             raise RefusedAt(again, is_there=reply.root == live(again))
         if not self._cluster.counts(outcome):
             self._quorum.failed(node)
-            self._cluster.note_no_vote(node)
             return
-        self._cluster.note_vote(node)
         self._acks[node] = outcome, reply
         self._quorum.acked(node)
 
@@ -206,6 +225,8 @@ class RecordWriter:
                 continue
             finally:
                 self._stragglers.adopt(write.fanout)
+            if self._stragglers.is_full:
+                await self._stragglers.room()
             return was_gone or not had
         raise Unavailable(f"{digest}: put and delete keep overtaking each other")
 
@@ -232,8 +253,13 @@ class RecordWriter:
                 request = ConfirmChunks(claimant, tuple(by_node[node]))
                 fanout.ask(node, request, timeout_s=self._settings.write_timeout_s)
             while not fanout.exhausted:
-                arrived = await fanout.next()
-                assert arrived is not None
+                arrived = await fanout.next(self._settings.write_patience_s)
+                if arrived is None:
+                    if all(self._cluster.is_doubted(n, Lane.WRITES) for n in fanout.silent):
+                        break
+                    for node in fanout.silent:
+                        self._cluster.vigil.late(node, Lane.WRITES)
+                    continue
                 self._take_flags(*arrived, by_node, said_yes)
                 missing = [
                     chunk
@@ -273,85 +299,5 @@ class RecordWriter:
 
     async def bury(self, digest: Digest) -> None:
         """See Records."""
-        await self._cluster.under_layouts(lambda: self._bury(digest))
-
-    async def _bury(self, digest: Digest) -> None:
-        key, live_layouts = RecordKey(digest), self._cluster.live
-        newest = await self._poll(live_layouts, StatRecords((key,)), digest)
-        if newest:
-            await self._poll(live_layouts, BuryRecord(key, generation_of(newest)), digest)
-
-    async def _poll(
-        self, live_layouts: LiveLayouts, request: StatRecords | BuryRecord, digest: Digest
-    ) -> Root:
-        """The highest root in a cover of answers.
-
-        A tombstone counts as held when the answer is at or above it, so a node that answers less
-        counts as silent.  Raises Unavailable when no cover answers.
-        """
-        least = dead(request.generation) if isinstance(request, BuryRecord) else 0
-        cover = Cover(live_layouts.placement(digest))
-        fanout = Fanout(self._cluster, live_layouts)
-        answers: dict[NodeId, Answer] = {}
-        try:
-            while cover.outcome is Standing.PENDING:
-                for node in cover.next_targets():
-                    fanout.ask(node, request, timeout_s=self._settings.write_timeout_s)
-                arrived = await fanout.next(self._settings.write_patience_s)
-                if arrived is None:
-                    for node in list(cover.in_flight):
-                        cover.late(node)
-                    continue
-                self._take_root(*arrived, cover, answers, least)
-        finally:
-            if isinstance(request, BuryRecord):
-                self._stragglers.adopt(fanout)
-            else:
-                fanout.abandon()
-        if cover.outcome is Standing.FAILED:
-            raise Unavailable(f"{digest}: too few nodes answered to be sure of a delete")
-        return cover.newest
-
-    def _take_root(
-        self,
-        node: NodeId,
-        outcome: Outcome,
-        cover: Cover,
-        answers: dict[NodeId, Answer],
-        least: int,
-    ) -> None:
-        state: RecordState | None = None
-        if isinstance(outcome, Answer):
-            try:
-                state = _state_of(outcome)
-            except PeerProtocol as error:
-                outcome = error
-        if isinstance(outcome, HoldfastError):
-            cover.failed(node)
-            self._cluster.note_error(node, outcome)
-            return
-        if not self._cluster.counts(outcome) or state is None or state.root < least:
-            cover.failed(node)
-            self._cluster.note_no_vote(node)
-        else:
-            self._cluster.note_vote(node)
-            answers[node] = outcome
-            cover.answered(node, state.root)
-        for earlier, answer in list(answers.items()):
-            if not self._cluster.is_current(answer):
-                del answers[earlier]
-                cover.superseded(earlier)
-
-
-def _state_of(answer: Answer) -> RecordState | None:
-    """The state in an answer about one record, None when the node may not vote on it.
-
-    Raises PeerProtocol for an answer to something else.
-    """
-    reply = answer.reply
-    if isinstance(reply, RecordReply):
-        return reply.state
-    states = expect(answer, StatesReply).states
-    if len(states) != 1:
-        raise PeerProtocol(f"{answer.node} gave {len(states)} states for one record")
-    return states[0]
+        burial = Burial(self._cluster, self._settings, self._stragglers)
+        await self._cluster.under_layouts(lambda: burial.bury(digest))

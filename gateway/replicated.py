@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 from gateway.calls import CallSettings
 from gateway.cluster import Cluster
-from gateway.fanout import Stragglers
 from gateway.hashing import Hashing
 from gateway.record_lister import RecordLister
 from gateway.record_reader import RecordReader
 from gateway.record_writer import RecordWriter
 from gateway.records import Found, WhenLong, whatever
+from gateway.stragglers import Stragglers
 from ring.digest import Buffer, Digest
 from ring.record import RecordEntry, RecordKind
 
@@ -20,7 +20,8 @@ class ReplicatedRecords:
     """See Records; N, W and the nodes are the layout's."""
 
     def __init__(self, cluster: Cluster, settings: CallSettings, hashing: Hashing) -> None:
-        self.stragglers = Stragglers(settings.stragglers_max)
+        self.stragglers = Stragglers(settings.stragglers_max, settings.straggler_patience_s)
+        cluster.vigil.when_suspect = self.stragglers.give_up_in_doubt
         self.reader = RecordReader(cluster, settings, hashing, self.stragglers)
         self._writer = RecordWriter(cluster, settings, self.stragglers)
         self._lister = RecordLister(cluster, settings)

@@ -19,13 +19,14 @@ from ring.life import NodeId
 from ring.limits import PAYLOAD_SMALL_BYTES_MAX
 from ring.messages import Answer, GetRecord, RecordReply
 from ring.record import RecordKey, RecordState
+from ring.suspicion import Lane, Tally
 
 
 class ShortRead:
     """One try.  The first of `first` is asked for the bytes, the others for their states."""
 
     __slots__ = ("_call", "_cluster", "_first", "_gave_up", "_is_unusual", "_left", "_loop",
-                 "_started_s", "_states", "_waiter")
+                 "_started_s", "_states", "_tally", "_waiter")
 
     def __init__(
         self,
@@ -47,6 +48,8 @@ class ShortRead:
         self._gave_up = False  # on the bytes
         self._states: list[RecordState] = []
         request = GetRecord(key, PAYLOAD_SMALL_BYTES_MAX)
+        self._tally: Tally = cluster.suspicion.tallies(first[0])[Lane.READS]
+        cluster.vigil.asked(self._tally, request)
         call = cluster.ask(first[0], request, live=live, timeout_s=timeout_s)
         self._call: asyncio.Future[Answer] = asyncio.ensure_future(call)
         self._call.add_done_callback(self._bytes_arrived)
@@ -58,8 +61,9 @@ class ShortRead:
         patience.watch(self)
         try:
             await self._waiter
-            while self._left and not self._is_unusual and not self._cluster.hedges.spend():
+            while self._left and not self._is_unusual and not self._may_ask_others():
                 self._waiter = self._loop.create_future()
+                patience.recheck(self)
                 await self._waiter  # overdue, but no extra question may be asked now
         finally:
             self._gave_up = not self._call.done()
@@ -71,9 +75,17 @@ class ShortRead:
         patience.observe(elapsed_s)
         answer = self._agreed()
         if answer is not None:
-            self._cluster.note_votes(self._first)
             self._cluster.latency(self._first[0]).observe(elapsed_s)  # the others get their turn
         return answer
+
+    def _may_ask_others(self) -> bool:
+        """Within the budget, or because of a node in doubt."""
+        cluster = self._cluster
+        if cluster.suspicion.has_doubts:
+            silent = self._silent(is_without_bytes=not self._call.done())
+            if any(cluster.is_doubted(node, Lane.READS) for node in silent):
+                return True
+        return cluster.hedges.spend()
 
     def _agreed(self) -> Answer | None:
         """The answer with the bytes, if all roots are the same live one."""
@@ -97,9 +109,12 @@ class ShortRead:
         """After an overdue end: who had not answered."""
         if self._is_unusual or not self._left:
             return ()
+        return self._silent(is_without_bytes=self._gave_up)
+
+    def _silent(self, *, is_without_bytes: bool) -> Sequence[NodeId]:
         missing_state = len(self._states) < len(self._first) - 1
         late = self._first[1:] if missing_state else ()
-        return (self._first[0], *late) if self._gave_up else late
+        return (self._first[0], *late) if is_without_bytes else late
 
     @property
     def is_over(self) -> bool:
@@ -122,7 +137,14 @@ class ShortRead:
         self.overdue()
 
     def _bytes_arrived(self, future: asyncio.Future[Answer]) -> None:
-        if future.cancelled() or future.exception() is not None:
+        if future.cancelled():
+            if not self._gave_up:
+                self.state_failed()
+            return
+        error = future.exception()
+        is_voter = error is not None or future.result().voter
+        self._cluster.vigil.ended(self._tally, error, self._started_s, is_voter=is_voter)
+        if error is not None:
             if not self._gave_up:
                 self.state_failed()  # the plan asks again, and says what is wrong
             return
@@ -136,13 +158,14 @@ class Patience:
     """One timer for all short reads: wakes those that take longer than usual.
 
     A timer for each of ten thousand reads a second would cost more than it gives.
-    floor_s: nobody is woken earlier than this.
+    floor_s: nobody is woken earlier than this.  recheck_s: between later looks at one read.
     """
 
-    __slots__ = ("_due", "_floor_s", "_latency", "_loop", "_timer")
+    __slots__ = ("_due", "_floor_s", "_latency", "_loop", "_recheck_s", "_timer")
 
-    def __init__(self, floor_s: float) -> None:
+    def __init__(self, floor_s: float, recheck_s: float) -> None:
         self._floor_s = floor_s
+        self._recheck_s = recheck_s
         self._latency = Latency()
         self._loop = asyncio.get_running_loop()
         self._due: deque[tuple[float, ShortRead]] = deque()
@@ -154,6 +177,10 @@ class Patience:
         self._due.append((due, read))
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._tick)
+
+    def recheck(self, read: ShortRead) -> None:
+        """Wake it again after a while; costs a timer, as only trouble does."""
+        self._loop.call_later(self._recheck_s, read.overdue)
 
     def observe(self, elapsed_s: float) -> None:
         """A short read ended well."""

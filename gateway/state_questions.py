@@ -15,6 +15,7 @@ from ring.life import NodeId
 from ring.limits import KEYS_PER_REQUEST_MAX
 from ring.messages import Answer, StatesReply, StatRecords
 from ring.record import RecordKey, RecordState
+from ring.suspicion import Lane, Tally
 
 
 class Listener(Protocol):
@@ -59,11 +60,26 @@ class StateQuestions:
     def _send(self, node: NodeId) -> None:
         keys, listeners = self._gathering.pop(node)
         request = StatRecords(tuple(keys))
+        tally = self._cluster.suspicion.tallies(node)[Lane.READS]
+        self._cluster.vigil.asked(tally, request)
+        asked_at_s = self._loop.time()
         call = self._cluster.ask(node, request, live=self._live, timeout_s=self._timeout_s)
         future = asyncio.ensure_future(call)
-        future.add_done_callback(lambda future: self._answered(future, listeners))
+        future.add_done_callback(
+            lambda future: self._answered(future, listeners, tally, asked_at_s)
+        )
 
-    def _answered(self, future: asyncio.Future[Answer], listeners: list[Listener]) -> None:
+    def _answered(
+        self,
+        future: asyncio.Future[Answer],
+        listeners: list[Listener],
+        tally: Tally,
+        asked_at_s: float,
+    ) -> None:
+        if not future.cancelled():
+            error = future.exception()
+            is_voter = error is not None or future.result().voter
+            self._cluster.vigil.ended(tally, error, asked_at_s, is_voter=is_voter)
         states = self._states(future, len(listeners))
         for index, listener in enumerate(listeners):
             state = None if states is None else states[index]

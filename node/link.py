@@ -44,6 +44,7 @@ class LinkSettings:
         Above the chunks that a gateway holds in memory (CallSettings), so that a cluster with slow
         disks makes uploads wait for memory and does not turn them away.
     calls_max: calls under way on one connection.
+    silence_s: how long a connection of a node in doubt may be silent.
     """
 
     connect_timeout_s: float = 2.0
@@ -51,6 +52,7 @@ class LinkSettings:
     retry_s_max: float = 1.0
     unacknowledged_bytes_max: int = 512 * MIB
     calls_max: int = 16_384
+    silence_s: float = 2.0
 
 
 class Unacknowledged:
@@ -115,6 +117,7 @@ class Link:
         self._down: HoldfastError | None = None
         self._failures = 0
         self._asked = False
+        self._silent: tuple[int, float] | None = None  # see hang_up_if_silent
 
     def call(
         self, request: Request, payload: Buffer | None, epochs: tuple[int, ...], timeout_s: float
@@ -182,6 +185,23 @@ class Link:
             log.warning("a node broke the protocol", node=self.node, error=error.detail)
         self._failures = self._failures + 1 if connection.answers == 0 else 0
         self._fail_all(error)
+
+    def hang_up_if_silent(self) -> None:
+        """Break the connection if calls wait and nothing came since this was asked `silence_s` ago.
+
+        The next call makes a new one.  What the network lost of the old one would be sent again
+        after a pause as long as the loss: a node that is back would stay away for as long again.
+        """
+        connection, now = self._connection, self._loop.time()
+        if connection is None or not self._pending:
+            self._silent = None
+            return
+        if self._silent is None or self._silent[0] != connection.answers:
+            self._silent = (connection.answers, now)
+        elif now - self._silent[1] >= self._settings.silence_s:
+            self._silent = None
+            self._counters["connections_hung_up_total"] += 1
+            connection.abort()
 
     def refuse(self) -> None:
         """Fail every call from now on."""

@@ -81,6 +81,16 @@ class TcpTransport:
         link = self._links.get((node, kind)) or self._link(node, kind)
         return link.call(request, payload, epochs, timeout_s)
 
+    def hang_up(self, node: NodeId) -> None:
+        """Give up connections to a node on which calls wait and nothing came back of late.
+
+        Called again and again while that lasts; each time says that it still does.
+        """
+        for kind in ConnectionClass:
+            link = self._links.get((node, kind))
+            if link is not None:
+                link.hang_up_if_silent()
+
     async def close(self) -> None:
         """Fail every call under way and close every connection."""
         self._closed = True

@@ -6,6 +6,7 @@ Rules:
     before it answered: they are asked again once every spare has answered.
 3.  A receiver, a fenced node and a node that was silent count alike: `failed`.
 4.  A no is the answer that there is no live root; live answers are never voided.
+5.  A node that the driver passes over is asked last, and only if there is no cover without it.
 
 The driver sends to what `next_targets` names and reports each exactly once per naming.
 Invariant: pending implies that something is in flight or that `next_targets` names somebody.
@@ -28,7 +29,7 @@ class Cover:
     first: how many owners to ask at first; the rest follow when those do not settle it.
     """
 
-    __slots__ = ("_again", "_denied_by_spare", "_first", "_owners", "_spares",
+    __slots__ = ("_again", "_denied_by_spare", "_first", "_owners", "_passed_over", "_spares",
                  "answers", "failures", "in_flight", "late_nodes", "placement")
 
     def __init__(
@@ -47,6 +48,7 @@ class Cover:
         self._owners = list(placement.owners if owners is None else owners)
         self._spares = list(placement.spares if spares is None else spares)
         self._first = len(self._owners) if first is None else first
+        self._passed_over: list[NodeId] = []
         self._denied_by_spare = False
         self._again: dict[NodeId, None] = {}  # owners asked after the last spare had answered
 
@@ -61,7 +63,7 @@ class Cover:
         void = self._void_owners()
         if self.placement.is_cover([node for node in self.answers if node not in void]):
             return Outcome.COMMITTED
-        hopeful = {*self.answers, *self.in_flight, *self._owners, *self._spares}
+        hopeful = {*self.answers, *self.in_flight, *self.untried}
         return Outcome.PENDING if self.placement.is_cover(hopeful) else Outcome.FAILED
 
     def next_targets(self) -> tuple[NodeId, ...]:
@@ -71,7 +73,9 @@ class Cover:
     def widen(self) -> tuple[NodeId, ...]:
         """The next nodes in order, even when a cover has answered; empty while waiting may do."""
         targets: list[NodeId] = []
-        if self._first:
+        if self._passed_over and not self._may_do_without():
+            targets, self._passed_over = self._passed_over, []
+        elif self._first:
             targets, self._owners = self._owners[: self._first], self._owners[self._first :]
             self._first = 0
         elif self._owners and self._stuck():
@@ -89,12 +93,13 @@ class Cover:
         """The driver asks this node out of turn; it will not be named for a first time again."""
         self._owners = [owner for owner in self._owners if owner != node]
         self._spares = [spare for spare in self._spares if spare != node]
+        self._passed_over = [other for other in self._passed_over if other != node]
         self.in_flight[node] = None
 
     @property
     def untried(self) -> tuple[NodeId, ...]:
         """Nodes that were not asked yet."""
-        return (*self._owners, *self._spares)
+        return (*self._owners, *self._spares, *self._passed_over)
 
     def answered(self, node: NodeId, root: Root) -> None:
         """A voter answered with its root of the record, `NO_ROOT` when it has none."""
@@ -115,6 +120,12 @@ class Cover:
         if node in self.in_flight:
             self.late_nodes[node] = None
 
+    def pass_over(self, node: NodeId) -> None:
+        """In place of asking a node that was named: others shall do, if they can."""
+        self._settle(node)
+        if node not in self.answers:
+            self._passed_over.append(node)
+
     def superseded(self, node: NodeId) -> None:
         """A later life of a node that answered was heard of."""
         if self.answers.pop(node, None) is not None:
@@ -127,7 +138,13 @@ class Cover:
 
     def _stuck(self) -> bool:
         """Whether waiting for what is in flight may not settle it, or may take too long."""
-        return not self.in_flight or bool(self.failures) or bool(self.late_nodes)
+        lost = self.failures or self.late_nodes or self._passed_over
+        return not self.in_flight or bool(lost)
+
+    def _may_do_without(self) -> bool:
+        """Whether there may soon be a cover without those that were passed over."""
+        expected = [node for node in self.in_flight if node not in self.late_nodes]
+        return self.placement.is_cover({*self.answers, *expected, *self._owners, *self._spares})
 
     def _only_late_ones_in_flight(self) -> bool:
         """Whether nobody is waited for but nodes that may be dead."""

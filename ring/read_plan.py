@@ -124,6 +124,11 @@ class ReadPlan:
         """The node is slower than usual: hedge."""
         self._cover.late(node)
 
+    def pass_over(self, node: NodeId) -> None:
+        """In place of asking a node that was named: it is asked when nobody else will do."""
+        self._cover.pass_over(node)
+        self._tried.pop(node, None)
+
     def superseded(self, node: NodeId) -> None:
         """A later life of a node that answered was heard of."""
         self._cover.superseded(node)

@@ -6,6 +6,8 @@ Rules:
     `acked` or `failed`; `late` may come before that.
 3.  Owners are sent to at once; one spare joins for each node that failed or is late.
 4.  Acks of a life that is over do not count (`superseded`); the node then counts as failed.
+5.  A node that the driver passes over is replaced by a spare, and named again only when no ack set
+    is possible without it.
 
 Invariants: pending implies that something is in flight; committed never un-commits; failed implies
 that nothing in flight or untried could still complete an ack set.
@@ -33,13 +35,14 @@ class WriteQuorum:
     outcome: committed once an ack set answered; failed once none can.
     """
 
-    __slots__ = ("_untried_owners", "_untried_spares", "acks", "failures", "in_flight",
-                 "late_nodes", "outcome", "placement")
+    __slots__ = ("_passed_over", "_untried_owners", "_untried_spares", "acks", "failures",
+                 "in_flight", "late_nodes", "outcome", "placement")
 
     def __init__(self, placement: Placement) -> None:
         self.placement = placement
         self._untried_owners = list(placement.owners)
         self._untried_spares = list(placement.spares)
+        self._passed_over: list[NodeId] = []
         self.in_flight: dict[NodeId, None] = {}
         self.late_nodes: dict[NodeId, None] = {}
         self.acks: dict[NodeId, None] = {}
@@ -48,13 +51,16 @@ class WriteQuorum:
 
     def next_targets(self) -> tuple[NodeId, ...]:
         """Nodes to send to now; each is named once."""
-        if not self._untried_owners and not self._untried_spares:
+        if not (self._untried_owners or self._untried_spares or self._passed_over):
             return ()
         if self.outcome is not Outcome.PENDING:
             return ()
         targets = self._untried_owners
         self._untried_owners = []
-        wanted = len(self.failures) + len(self.late_nodes)
+        if self._passed_over and not self.placement.is_ack_set(self._expected()):
+            targets += self._passed_over
+            self._passed_over = []
+        wanted = len(self.failures) + len(self.late_nodes) + len(self._passed_over)
         used = sum(node not in self._untried_spares for node in self.placement.spares)
         while self._untried_spares and used < wanted:
             targets.append(self._untried_spares.pop(0))
@@ -79,6 +85,11 @@ class WriteQuorum:
         if node in self.in_flight:
             self.late_nodes[node] = None
 
+    def pass_over(self, node: NodeId) -> None:
+        """In place of sending to a node that was named: others shall do, if they can."""
+        self._settle(node)
+        self._passed_over.append(node)
+
     def superseded(self, node: NodeId) -> None:
         """A later life of a node that acked was heard of, before the write was committed."""
         if self.outcome is not Outcome.COMMITTED and node in self.acks:
@@ -96,5 +107,10 @@ class WriteQuorum:
             self.outcome = Outcome.FAILED
 
     def _hopeful(self) -> set[NodeId]:
-        untried = (*self._untried_owners, *self._untried_spares)
+        untried = (*self._untried_owners, *self._untried_spares, *self._passed_over)
         return {*self.acks, *self.in_flight, *untried}
+
+    def _expected(self) -> set[NodeId]:
+        """Nodes that acked or may well do so soon."""
+        untried = (*self._untried_owners, *self._untried_spares)
+        return {*self.acks, *untried, *(n for n in self.in_flight if n not in self.late_nodes)}

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from gateway.cluster import Cluster
-from gateway.fanout import Fanout, Stragglers
+from gateway.fanout import Fanout
+from gateway.stragglers import Stragglers
 from ring.admission import PutAnswer
 from ring.codec import pack
 from ring.control import LayoutsReply, TeachLayouts, pack_layout
@@ -22,16 +23,18 @@ from ring.errors import (
 )
 from ring.layout import Layout
 from ring.life import Life, NodeId
-from ring.messages import Answer, GetRecord, PutReply, RecordReply
-from ring.record import ABSENT, RecordKey, live
+from ring.messages import Answer, GetRecord, PutRecord, PutReply, RecordReply
+from ring.record import ABSENT, RecordKey, RecordKind, live
 from tests.fakes.manual_transport import ManualTransport
-from tests.fakes.small_cluster import DIGEST, next_layout, small_layout
+from tests.fakes.small_cluster import BLOB, DIGEST, next_layout, small_layout
 from tests.fakes.virtual_time import in_virtual_time
 from tests.sim.loop import Unretrieved, run
 
 A, B, C = NodeId("n0"), NodeId("n1"), NodeId("n2")
 QUESTION = GetRecord(RecordKey(DIGEST))
 NOTHING = RecordReply(ABSENT)
+PUT = PutRecord(RecordKey(DIGEST), RecordKind.DATA, len(BLOB), 1, None)
+STORED = PutReply(PutAnswer(live(1), 0, had=False))
 ONE = small_layout(3, 3)
 TWO = next_layout(ONE)
 
@@ -254,7 +257,7 @@ async def test_what_arrived_comes_before_the_alarm() -> None:
 async def test_news_of_lives_is_learnt_from_every_answer(when: str) -> None:
     transport, cluster, fanout = made()
     fanout.ask(A, QUESTION, timeout_s=1)
-    stragglers = Stragglers(4)
+    stragglers = Stragglers(4, 0.25)
     if when == "straggling":
         stragglers.adopt(fanout)
     transport.last(A).answer(NOTHING, peers=((B, Life(3, 1, 7)),))
@@ -279,115 +282,3 @@ async def test_news_of_lives_is_learnt_from_the_answer_to_a_lesson() -> None:
 
     assert cluster.knowledge.latest(B) == Life(3, 1, 7)
     fanout.abandon()
-
-
-# --- stragglers -----------------------------------------------------------------------------------
-
-
-class Over:
-    """Counts how often it was called."""
-
-    def __init__(self) -> None:
-        self.times = 0
-
-    def __call__(self) -> None:
-        self.times += 1
-
-
-@in_virtual_time
-async def test_when_over_is_called_once_after_the_last_call() -> None:
-    transport, _, fanout = made()
-    stragglers, over = Stragglers(9), Over()
-    for node in (A, B, C):
-        fanout.ask(node, QUESTION, timeout_s=1)
-    transport.last(A).answer(NOTHING)
-    await fanout.next()
-    stragglers.adopt(fanout, over)
-    transport.last(B).future.set_exception(Busy("full"))
-    await asyncio.sleep(0)
-    assert (over.times, stragglers.under_way) == (0, 1)
-    transport.last(C).answer(NOTHING)
-    await asyncio.sleep(0)
-
-    assert (over.times, stragglers.under_way) == (1, 0)
-
-
-@in_virtual_time
-async def test_when_over_is_called_at_once_when_nothing_is_under_way() -> None:
-    _, _, fanout = made()
-    over = Over()
-    Stragglers(9).adopt(fanout, over)
-
-    assert over.times == 1
-
-
-@in_virtual_time
-async def test_a_straggler_that_must_be_taught_keeps_what_it_sends_until_it_is_over() -> None:
-    transport, _, fanout = made()
-    stragglers, over = Stragglers(9), Over()
-    fanout.ask(A, QUESTION, timeout_s=1)
-    stragglers.adopt(fanout, over)
-    transport.last(A).future.set_exception(LayoutUnknown("old"))
-    await asyncio.sleep(0.1)
-    assert (over.times, stragglers.under_way) == (0, 1)
-    transport.last(A).answer(LayoutsReply((ONE,)))
-    await asyncio.sleep(0.1)
-    transport.last(A).answer(PutReply(PutAnswer(live(1), 0, had=False)))
-    await asyncio.sleep(0.1)
-
-    assert (over.times, stragglers.under_way) == (1, 0)
-    assert len(transport.calls) == 3
-
-
-@in_virtual_time
-async def test_beyond_the_bound_the_oldest_is_cancelled() -> None:
-    stragglers, overs = Stragglers(2), [Over() for _ in range(4)]
-    transports = []
-    for over in overs:
-        transport, _, fanout = made()
-        fanout.ask(A, QUESTION, timeout_s=1)
-        stragglers.adopt(fanout, over)
-        transports.append(transport)
-        assert stragglers.under_way <= 2
-    await asyncio.sleep(0)
-
-    assert [over.times for over in overs] == [1, 1, 0, 0]
-    assert stragglers.cancelled_total == 2
-    assert [transport.last(A).future.cancelled() for transport in transports] == [
-        True, True, False, False,
-    ]
-    stragglers.close()
-
-
-@in_virtual_time
-async def test_one_operation_of_more_calls_than_the_bound_is_over_once() -> None:
-    _, _, fanout = made()
-    stragglers, over = Stragglers(1), Over()
-    for node in (A, B, C):
-        fanout.ask(node, QUESTION, timeout_s=1)
-    stragglers.adopt(fanout, over)
-    await asyncio.sleep(0)
-    assert (over.times, stragglers.under_way) == (0, 1)
-    stragglers.close()
-    await asyncio.sleep(0)
-
-    assert (over.times, stragglers.under_way) == (1, 0)
-
-
-@in_virtual_time
-async def test_after_the_close_nothing_goes_on() -> None:
-    stragglers, over = Stragglers(9), Over()
-    transport, _, fanout = made()
-    fanout.ask(A, QUESTION, timeout_s=1)
-    stragglers.adopt(fanout, over)
-    transport.last(A).future.set_exception(LayoutUnknown("old"))
-    stragglers.close()
-    await asyncio.sleep(0.1)
-    assert (over.times, stragglers.under_way, len(transport.calls)) == (1, 0, 1)
-
-    late, _, another = made()
-    another.ask(B, QUESTION, timeout_s=1)
-    stragglers.adopt(another, over)
-    await asyncio.sleep(0)
-    assert late.last(B).future.cancelled()
-    assert over.times == 2

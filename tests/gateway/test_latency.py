@@ -28,15 +28,6 @@ def test_the_estimate_never_falls_to_nothing_and_follows_a_node_that_slows_down(
     assert latency.p95_s > 0.9
 
 
-def test_failures_are_counted_in_a_row() -> None:
-    latency = Latency()
-    latency.fail()
-    latency.fail()
-    assert latency.failures_in_a_row == 2
-    latency.observe(0.01)
-    assert latency.failures_in_a_row == 0
-
-
 def test_one_question_in_twenty_may_be_an_extra_one_after_the_first_burst() -> None:
     budget = HedgeBudget()
     burst = 0

@@ -25,6 +25,7 @@ from ring.life import NodeId
 from ring.limits import CHUNK_BYTES, KIB
 from ring.messages import Answer, PutRecord, PutReply, Request
 from ring.record import RecordKind, Root, dead, live
+from ring.suspicion import Lane
 from tests.fakes.direct_transport import Refuse, receivers_answer
 from tests.fakes.small_cluster import BLOB, DIGEST, KEY, SmallCluster, small_cluster
 from tests.fakes.virtual_time import in_virtual_time
@@ -359,9 +360,11 @@ async def test_writes_that_go_on_are_bounded() -> None:
         for number in range(20):
             data = b"%d" % number
             await gateway.put(Digest.of(data), data)
-            assert gateway.records.stragglers.under_way <= 5
 
-        assert gateway.records.stragglers.cancelled_total == 15
+        assert gateway.cluster.suspicion.suspects() == {frozen: [Lane.WRITES]}
+        assert gateway.records.stragglers.under_way <= 5 + 16
+        assert len(gateway.cluster.missed) > 0
+        assert {node for node, _ in gateway.cluster.missed.take(99)} == {frozen}
         gateway.close()
         await asyncio.sleep(0.1)
         assert gateway.records.stragglers.under_way == 0
