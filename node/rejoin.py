@@ -11,6 +11,9 @@ Source of the rules: the exhaustive model of deletes (docs/ARCHITECTURE.md, Deci
 4.  Becoming a receiver again, or of layouts changing, voids the comparison; what a peer said in a
     life that is over is void too.
 
+5.  It goes block by block of partitions and votes on a block as soon as that is done, so that a
+    node with many records is of use, and a restart loses little, before all of them are here.
+
 This is the plain full comparison: its cost is the node's share of the data set, so it is begun only
 when it can win a partition.  It never writes to a peer.
 """
@@ -26,15 +29,18 @@ import structlog
 from node.client import NodeClient
 from node.local_store import LocalRecordStore
 from node.membership import Membership
+from node.record_pages import RecordPages
+from ring.control import GetStatus, StatusReply
 from ring.digest import Buffer, Digest
 from ring.errors import Corrupt, DigestMismatch, HoldfastError, Unavailable
 from ring.layout import LiveLayouts
 from ring.life import Life, NodeId
 from ring.limits import LIST_ENTRIES_MAX, PARTITIONS
 from ring.listing import check_page
-from ring.messages import Answer, Request
+from ring.messages import Answer, Request, expect
 from ring.quorum import Placement
 from ring.record import (
+    NO_ROOT,
     RecordEntry,
     RecordKey,
     RecordState,
@@ -47,19 +53,23 @@ from ring.seams import RecordStore, Transport
 
 CALL_TIMEOUT_S: Final = 10.0
 RETRY_S: Final = 1.0
+PULLS_AT_ONCE: Final = 16
 _PASSES: Final = 2
+_BLOCKS_MAX: Final = 64
+_BLOCK_RECORDS: Final = 8_192
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Comparison:
-    """What one comparison has learnt so far.
+    """What the comparison of a block has learnt so far.
 
-    listed: peers that were listed completely in every pass, and the life in which they stored this
-    node's and were listed.  seen: keys that any of them has.
+    block: its partitions.  listed: peers that were listed completely in every pass, and the life in
+    which they stored this node's and were listed.  seen: keys that any of them has.
     """
 
+    block: range
     listed: dict[NodeId, Life]
     floors: dict[int, int] = field(default_factory=dict)
     seen: set[RecordKey] = field(default_factory=set)
@@ -94,40 +104,72 @@ class Rejoin:
             await asyncio.sleep(RETRY_S)
 
     async def _compare(self) -> None:
+        """Block after block; what the peers' answers say of later ones may change meanwhile."""
         membership = self._membership
-        since, live = membership.receiver_since, membership.layouts.live
-        comparison = Comparison(listed=await self._welcoming_peers())
+        listed = await self._welcoming_peers()
+        size = PARTITIONS // await self._blocks(listed)
+        for first in range(0, PARTITIONS, size):
+            since, live = membership.receiver_since, membership.layouts.live
+            comparison = Comparison(range(first, first + size), dict(listed))
+            if not await self._compare_block(live, comparison, since):
+                break
+        if membership.marker is not None and membership.marker.receiver:
+            membership.reason = self._missing_voters(", ".join(listed) or "none")
+
+    async def _blocks(self, listed: dict[NodeId, Life]) -> int:
+        """Into how many the partitions are divided: a power of two, by how much there is."""
+        most = 0
+        for peer in listed:
+            try:
+                most = max(most, await self._records_of(peer))
+            except HoldfastError as error:
+                log.debug("rejoin: a peer does not say how much it has", error=error.detail)
+        return min(_BLOCKS_MAX, 1 << (most // _BLOCK_RECORDS).bit_length())
+
+    async def _records_of(self, peer: NodeId) -> int:
+        answer = await self._transport.call(
+            peer,
+            GetStatus(),
+            epochs=self._membership.layouts.live.epochs,
+            timeout_s=CALL_TIMEOUT_S,
+            background=True,
+        )
+        return expect(answer, StatusReply).records
+
+    async def _compare_block(
+        self, live: LiveLayouts, comparison: Comparison, since: int
+    ) -> bool:
+        """False when nothing that was learnt may be used, for later blocks neither."""
+        membership = self._membership
+        if all(map(membership.votes, comparison.block)):
+            return True
         for peer in list(comparison.listed):
             if not await self._take_floors_of(peer, comparison):
                 del comparison.listed[peer]
-        welcoming = ", ".join(comparison.listed) or "none"
         if not self._can_win(live, comparison):
-            membership.reason = self._missing_voters(welcoming)
-            return
+            return True
         for _ in range(_PASSES):
             for peer in list(comparison.listed):
                 if not await self._list_peer(peer, comparison):
                     del comparison.listed[peer]
         if since != membership.receiver_since or live is not membership.layouts.live:
-            return
+            return False
         for peer, life in list(comparison.listed.items()):
             if not membership.knows_no_later(peer, life):
                 del comparison.listed[peer]
         done = [
             partition
-            for partition in range(PARTITIONS)
+            for partition in comparison.block
             if self._is_done(partition, live.partition_placement(partition), comparison)
         ]
         await self._take_floors(done, comparison)
         await self._drop_purged(set(done), comparison)
         if live is not membership.layouts.live:
-            return
+            return False
         voting = bytearray(PARTITIONS // 8)
         for partition in done:
             voting[partition >> 3] |= 1 << (partition & 7)
-        await membership.promote(bytes(voting), since)
-        if len(done) < PARTITIONS:
-            membership.reason = self._missing_voters(welcoming)
+        return await membership.promote(bytes(voting), since)
 
     def _missing_voters(self, welcoming: str) -> str:
         votes = sum(map(self._membership.votes, range(PARTITIONS)))
@@ -141,7 +183,7 @@ class Rejoin:
         return any(
             self._is_done(partition, live.partition_placement(partition), comparison)
             and not self._membership.votes(partition)
-            for partition in range(PARTITIONS)
+            for partition in comparison.block
         )
 
     async def _welcoming_peers(self) -> dict[NodeId, Life]:
@@ -181,15 +223,11 @@ class Rejoin:
         try:
             if not await self._take_floors_of(peer, comparison):
                 return False
-            after: RecordKey | None = None
-            done = False
-            while not done:
-                entries, done = await client.page(after, LIST_ENTRIES_MAX, roots_only=False)
-                check_page(after, [entry.key for entry in entries], done=done)
+            pages = RecordPages(client, comparison.block)
+            while (entries := await pages.next()) is not None:
                 mine = [entry for entry in entries if self._is_mine(entry.key)]
                 comparison.seen.update(entry.key for entry in mine)
                 await self._pull_newer(client, mine, comparison)
-                after = entries[-1].key if entries else after
         except HoldfastError as error:
             log.info("rejoin: peer left out", peer=peer, error=error.detail)
             return False
@@ -202,17 +240,31 @@ class Rejoin:
     async def _pull_newer(
         self, client: RecordStore, entries: list[RecordEntry], comparison: Comparison
     ) -> None:
+        """Several at a time: most of a pull is waiting, for the peer and for the disk here."""
+        turns = asyncio.Semaphore(PULLS_AT_ONCE)
         states = await self._store.stat([entry.key for entry in entries])
-        for entry, own in zip(entries, states, strict=True):
-            claimants = await _all_claims(client, entry)
-            if _brings_nothing(own, entry.state) and not claimants:
-                continue
-            state, value = entry.state, None
-            if entry.state.held and not own.held:
-                state, value = await client.get(entry.key)
-            await self._absorb(entry.key, state, claimants, value)
-            comparison.pulled += 1
-            self.pulled_total += 1
+        try:
+            async with asyncio.TaskGroup() as group:
+                for entry, own in zip(entries, states, strict=True):
+                    if entry.state.claimed or not _brings_nothing(own, entry.state):
+                        await turns.acquire()
+                        pull = group.create_task(self._pull(client, entry, own, comparison))
+                        pull.add_done_callback(lambda _: turns.release())
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
+
+    async def _pull(
+        self, client: RecordStore, entry: RecordEntry, own: RecordState, comparison: Comparison
+    ) -> None:
+        claimants = await _all_claims(client, entry)
+        if _brings_nothing(own, entry.state) and not claimants:
+            return
+        state, value = entry.state, None
+        if not own.held and _has_wanted_value(entry.state):
+            state, value = await client.get(entry.key)
+        await self._absorb(entry.key, state, claimants, value)
+        comparison.pulled += 1
+        self.pulled_total += 1
 
     async def _absorb(
         self, key: RecordKey, state: RecordState, claimants: list[Digest], value: Buffer | None
@@ -231,17 +283,14 @@ class Rejoin:
 
     async def _drop_purged(self, done: set[int], comparison: Comparison) -> None:
         """Rule 3: a put that arrived late must not outlive the purge of its tombstone."""
-        after: RecordKey | None = None
-        finished = False
-        while not finished:
-            entries, finished = await self._store.page(after, LIST_ENTRIES_MAX, roots_only=True)
-            for entry in entries:
-                key, root = entry.key, entry.state.root
-                floor = comparison.floors.get(key.digest.partition, 0)
-                purged = is_live(root) and generation_of(root) <= floor
-                if purged and key.digest.partition in done and key not in comparison.seen:
+        for partition in sorted(done):
+            floor = comparison.floors.get(partition, 0)
+            if not floor:
+                continue
+            for key, state in await self._store.facts.walk(partition):
+                purged = is_live(state.root) and generation_of(state.root) <= floor
+                if purged and key not in comparison.seen:
                     await self._store.drop(key)
-            after = entries[-1].key if entries else after
 
 
 class _OneLife:
@@ -277,10 +326,15 @@ class _OneLife:
         return answer
 
 
+def _has_wanted_value(state: RecordState) -> bool:
+    """Whether a copy is there that somebody may need: no trash."""
+    return state.held and (state.claimed or state.root == NO_ROOT or is_live(state.root))
+
+
 def _brings_nothing(own: RecordState, theirs: RecordState) -> bool:
     """Whether merging `theirs` would leave `own` as it is, claims apart."""
-    merged = merge(own, theirs)
-    return (merged.root, merged.held) == (own.root, own.held)
+    wanted = _has_wanted_value(theirs) and not own.held
+    return merge(own, theirs).root == own.root and not wanted
 
 
 async def _all_claims(client: RecordStore, entry: RecordEntry) -> list[Digest]:
