@@ -46,6 +46,11 @@ class DamageBudget:
         self._logs: dict[NodeId, None] = {}
         self._ever: dict[Digest, None] = {}
 
+    @property
+    def damaged(self) -> list[tuple[NodeId, Digest]]:
+        """Copies that are bad, or may be."""
+        return list(self._damaged)
+
     def may_lose(self, node: NodeId) -> bool:
         """Whether all that a node has may be lost."""
         return self.may_damage(node, self.digests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from gateway.calls import CallSettings
 from gateway.coordinator import Coordinator
@@ -65,6 +66,13 @@ class Gateways:
         self._trace.fault("gateway-kill", place)
         self._processes[place].kill()
         self._processes[place] = self._made(place)
+
+    def probes(self) -> Counter[str]:
+        """What the gateways that live now counted."""
+        counts: Counter[str] = Counter()
+        for process in self._processes.values():
+            counts["gateway protocol errors"] += process.blobs.cluster.protocol_errors_total
+        return counts
 
     def close(self) -> None:
         """End the background work of those that live."""

@@ -8,10 +8,12 @@ A process that is frozen (SIGSTOP) does nothing either, but what it had in mind 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from random import Random
 
+from node.care_settings import CareSettings
 from node.local_store import LocalRecordStore
 from node.service import NodeService
 from node.store_holder import StoreOpener
@@ -40,6 +42,7 @@ class NodeProcess:
         self.alive = True
         self.store: LocalRecordStore | None = None
         self.started_s = asyncio.get_running_loop().time()
+        self.opened = 0
         self.index_damages = 0
         self.held: list[asyncio.Handle] | None = None  # what a frozen process would do
         self._machine = machine
@@ -52,6 +55,7 @@ class NodeProcess:
             open_store=self._open_store,
             transport=SimTransport(machine.network, node, self, is_peer=True),
             clock=machine.clock,
+            care=machine.care,
             randomness=machine.randomness,
             accept_blank=True,
         )
@@ -62,9 +66,21 @@ class NodeProcess:
         self._machine.network.attach(self._machine.node, self.service, self)
         await self.service.run()
 
+    def probes(self) -> Counter[str]:
+        """What this process counted, as far as it tells without being asked."""
+        counts = Counter({f"node {name}": n for name, n in self.service.counters.items()})
+        counts["node became a receiver"] = self.service.membership.receiver_since
+        counts["node index mended"] = max(0, self.opened - 1)
+        if self.store is not None:
+            usage = self.store.usage()
+            counts["node quarantined"] = usage.quarantined_total
+            counts["node copies lost"] = usage.lost_total
+        return counts
+
     async def _open_store(self) -> LocalRecordStore:
         machine = self._machine
         store = await self._open()
+        self.opened += 1
         with machine.disk.calm():
             await machine.check_store(machine.node, store)
         self.store = store
@@ -90,6 +106,7 @@ class Machine:
         make_store: StoreMaker,
         check_store: StoreCheck,
         keeps_nothing: bool,
+        care: CareSettings,
     ) -> None:
         self.node = node
         self.layout = layout
@@ -100,8 +117,10 @@ class Machine:
         self.make_store = make_store
         self.check_store = check_store
         self.keeps_nothing = keeps_nothing
+        self.care = care
         self.failures: list[str] = []
         self.excuses: list[Excuse] = []
+        self._counted: Counter[str] = Counter()
         self._rng = rng
         self._trace = trace
         self._process: NodeProcess | None = None
@@ -175,6 +194,13 @@ class Machine:
             self._end("exit", refuses=True)
             self.disk = self.disk.kill()
 
+    def probes(self) -> Counter[str]:
+        """What all processes counted here."""
+        counts = Counter(self._counted)
+        if self._process is not None:
+            counts.update(self._process.probes())
+        return counts
+
     def freeze(self) -> None:
         """The process does nothing until it is thawed; its connections stay open."""
         process = self._process
@@ -196,11 +222,13 @@ class Machine:
 
     def cut_power(self) -> None:
         """The machine goes dark; what was not durable may be lost."""
+        self._trace.fault("power-cut", self.node)
         self._end("power cut", refuses=False)
         self.disk = self.disk.wipe() if self.keeps_nothing else self.disk.crash()
 
     def kill(self) -> None:
         """The process is gone at once; its port is closed; the operating system lives on."""
+        self._trace.fault("kill", self.node)
         self._end("kill", refuses=True)
         self.disk = self.disk.wipe() if self.keeps_nothing else self.disk.kill()
 
@@ -221,6 +249,7 @@ class Machine:
         process, task = self._process, self._task
         assert process is not None
         assert task is not None
+        self._counted.update(process.probes())
         self._trace.fault("stop", self.node)
         self._process = None
         self.network.detach(self.node, refuses=True)
@@ -235,7 +264,8 @@ class Machine:
     def _end(self, how: str, *, refuses: bool) -> None:
         assert self._process is not None
         assert self._task is not None
-        self._trace.fault(how.replace(" ", "-"), self.node)
+        self._trace.event("end", self.node, how)
+        self._counted.update(self._process.probes())
         self._process.alive = False
         self._process.held = None
         self.network.lose_held(self.node)

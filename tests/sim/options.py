@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from ring.limits import KIB
+
 RATES: Final = ("loss", "duplicate", "straggler")  # of messages; not drawn as faults
 FREE: Final = (
     "power-cut",
@@ -34,6 +36,7 @@ COSTLY: Final = ("rot", "torn", "misdirected", "log-damage", "wipe", "roll-back"
 """Those that destroy copies, and count against the budget."""
 ALONE: Final = ("power-cut", "kill", "isolate", "freeze", "hang", "errors", "full")
 """What may be wrong with one node while every request must succeed."""
+SIZES: Final = (0, 1, 2, 100, 100, 5000, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1)
 _SHARE: Final = 0.4
 
 
@@ -49,10 +52,13 @@ class Weather(enum.Enum):
 class Options:
     """Counts, mean times in virtual seconds, and rates per message.
 
+    sizes: of the blobs that fit into one record, in bytes; below 2 only the first one is.
     store: "files", "pages", or "memory", which loses everything when its process ends.
     faults: those that may happen.
     large: one blob of the pool is larger than a chunk, and one is its first chunk.
     genesis_is_rough: faults begin before the first start is over.
+    repair_s: between two comparisons of a node with another.  absent_s: a node that is silent for
+    so long is made up for.  converges: in peace the cluster must come to rest.
     work_s: when clients stop, however much they still had in mind.
     """
 
@@ -63,6 +69,7 @@ class Options:
     clients: int = 3
     operations: int = 40
     digests: int = 4
+    sizes: tuple[int, ...] = SIZES
     think_s: float = 0.5
     store: str = "files"
     weather: Weather = Weather.STORM
@@ -79,8 +86,11 @@ class Options:
     write_patience_s: float = 1.0
     fault_every_s: float = 4.0
     faults_at_once: int = 2
+    repair_s: float = 2.0
+    absent_s: float = 900.0
     work_s: float = 90.0
     settle_s: float = 120.0
+    converges: bool = True
 
     @property
     def write_quorum(self) -> int:
@@ -121,6 +131,8 @@ class Options:
             write_patience_s=rng.choice((0.05, 1.0, 1.0)),
             fault_every_s=rng.choice((1.0, 3.0, 8.0)),
             faults_at_once=rng.choice((1, 2, 3)),
+            repair_s=rng.choice((1.0, 3.0, 10.0)),
+            absent_s=rng.choice((3.0, 20.0, 900.0)),
             work_s=300.0 if is_long else 90.0,
         )
 

@@ -131,6 +131,7 @@ class ProcessFaults:
         machine = field.a_machine()
         if not field.budget.may_lose(machine.node):
             return
+        field.trace.fault("wipe", machine.node)
         field.lose(machine)
         machine.wipe()
         if field.rng.random() < 0.5:

@@ -3,6 +3,9 @@
 Replication hides local bugs (a second copy answers), so this looks below it.  Everything that a
 node says is durable the moment it says it: the root of every answer about a record, the bytes
 behind an acknowledged put, the claim behind a confirmed chunk.  A wiped disk promises nothing.
+
+A spare may hand its record over and forget all of it; an owner may purge a tombstone, which its
+floor then tells of.  Whether both came too early is seen by the checks of the whole cluster.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from node.handler import Response
 from node.local_store import LocalRecordStore
 from ring.digest import Digest
 from ring.errors import Corrupt
+from ring.layout import LiveLayouts
 from ring.life import NodeId
 from ring.messages import (
     BuryRecord,
@@ -27,14 +31,23 @@ from ring.messages import (
     StatRecords,
 )
 from ring.recipe import Recipe
-from ring.record import RecordKey, RecordKind, RecordState, is_live, live
+from ring.record import (
+    NO_ROOT,
+    RecordKey,
+    RecordKind,
+    RecordState,
+    Root,
+    generation_of,
+    is_live,
+    live,
+)
 
 
 @dataclass(slots=True)
 class Promise:
     """root: the record is at it or beyond.  has_value: the bytes are here while a claim is."""
 
-    root: int = 0
+    root: Root = NO_ROOT
     has_value: bool = False
     claimed: bool = False
 
@@ -42,7 +55,8 @@ class Promise:
 class Promises:
     """What every node has said, and a check of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: LiveLayouts) -> None:
+        self._live = live
         self._by_node: dict[NodeId, dict[RecordKey, Promise]] = {}
         self._rotten: dict[tuple[NodeId, Digest], None] = {}
 
@@ -89,12 +103,22 @@ class Promises:
     async def broken(self, node: NodeId, store: LocalRecordStore) -> list[str]:
         """What the node said and does not keep."""
         found: list[str] = []
+        floors = await store.floors()
         for key, promise in list(self._by_node.get(node, {}).items()):
             state, value = await store.get(key)
+            floor = floors.get(key.digest.partition, 0)
+            if not state.exists and self._may_forget(node, key, promise, floor):
+                continue
             faults = self._faults(node, key, promise, state, value)
             name = str(key.digest)[:20]
             found += [f"{node} does not keep its word on {name}: {words}" for words in faults]
         return found
+
+    def _may_forget(self, node: NodeId, key: RecordKey, promise: Promise, floor: int) -> bool:
+        if node not in self._live.placement(key.digest).owners:
+            return True
+        was_buried = promise.root != NO_ROOT and not is_live(promise.root)
+        return was_buried and not promise.claimed and generation_of(promise.root) <= floor
 
     def _faults(
         self,

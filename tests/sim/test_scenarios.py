@@ -9,13 +9,14 @@ from itertools import product
 
 import pytest
 
-from ring.limits import CHUNK_BYTES
+from ring.limits import CHUNK_BYTES, KIB
 from tests.sim.history import Verdict
 from tests.sim.options import Options, Weather
 from tests.sim.scenario import Story, play
 
 SPARE = Options(members=4, weather=Weather.CALM, digests=1, clients=1)
 PAGES = Options(weather=Weather.CALM, digests=1, clients=1, store="pages")
+LONG = Options(weather=Weather.CALM, digests=1, clients=1, sizes=(64 * KIB + 1,))
 LARGE = Options(weather=Weather.CALM, digests=0, clients=1, large=True)
 
 
@@ -240,3 +241,33 @@ def test_a_large_blob_comes_back_whole() -> None:
         assert await cluster.get() is Verdict.ABSENT
 
     play(story, options=LARGE)
+
+
+@pytest.mark.xfail(reason="the gateway asks a dead node alone for a long value", strict=False)
+def test_a_get_of_a_long_value_that_races_writes_is_answered_with_a_node_off() -> None:
+    """Seeds 385, 616: a long value was asked of the dead node alone, and nobody else afterwards."""
+
+    async def story(cluster: Story) -> None:
+        rng = cluster.world.rng
+        cluster.network.faults.delay_s = 0.02
+        assert await cluster.put() is Verdict.DONE
+        cluster.machine(rng.choice(cluster.nodes)).cut_power()
+
+        async def read() -> None:
+            for _ in range(20):
+                await asyncio.sleep(rng.random() * 0.02)
+                assert await cluster.get() is not Verdict.UNKNOWN
+
+        async def write() -> None:
+            for _ in range(20):
+                await asyncio.sleep(rng.random() * 0.02)
+                await cluster.delete()
+                await cluster.put()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(read())
+            group.create_task(read())
+            group.create_task(write())
+
+    for seed in range(20):
+        play(story, seed=seed, options=replace(LONG, store="pages"))

@@ -14,7 +14,7 @@ from random import Random
 
 from ring.digest import Algorithm, Buffer, Digest
 from ring.errors import HoldfastError, NotFound
-from ring.limits import CHUNK_BYTES, KIB
+from ring.limits import CHUNK_BYTES
 from ring.seams import BlobStore
 from tests.sim.gateways import Gateways
 from tests.sim.history import History, Kind, Operation, Verdict, current
@@ -27,7 +27,6 @@ PATIENCE_S = 200.0
 """Every request to a living gateway is answered within this."""
 _PAGE_LIMITS = (1, 2, 1000)
 _RETRIES = 3
-_SIZES = (0, 1, 2, 100, 100, 5000, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,8 @@ def pool(rng: Random, options: Options) -> list[Blob]:
     blobs: list[Blob] = []
     neighbours = rng.random() < 0.5
     for number in range(options.digests):
-        size_bytes = rng.choice(_SIZES if number == 0 else _SIZES[2:])
+        sizes = [size for size in options.sizes if size > 1 or not number]
+        size_bytes = rng.choice(sizes)
         blob = _drawn(rng, size_bytes, rng.choice(list(Algorithm)))
         while neighbours and blobs and blob.digest.key[:2] != blobs[0].digest.key[:2]:
             blob = _drawn(rng, size_bytes + 3, blobs[0].digest.algorithm)

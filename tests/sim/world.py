@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
 from gateway.calls import CallSettings
+from node.care_settings import CareSettings
 from node.handler import Response
 from node.local_store import LocalRecordStore
+from node.repair.repair_settings import RepairSettings
 from ring.errors import Corrupt
 from ring.layout import Layout, LiveLayouts, Member
 from ring.life import NodeId
 from ring.messages import Request
 from ring.placement import first_layout
+from ring.record import RecordKey
 from tests.sim.battlefield import Battlefield
+from tests.sim.convergence import differences, take_stock
 from tests.sim.damage_budget import DamageBudget
 from tests.sim.disk import SimDisk
 from tests.sim.failure import in_words
@@ -55,6 +60,7 @@ class Outcome:
     events: int
     virtual_s: float
     faults: dict[str, int] = field(default_factory=dict)
+    probes: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_green(self) -> bool:
@@ -72,10 +78,10 @@ class World:
         self.trace = Trace(echo=echo)
         self.history = History()
         self.judge = Judge(self.history, self.trace)
-        self.promises = Promises()
         self.network = Network(self._branch(), self.trace, self)
         self.layout = layout_of(self.options.members, self.options.replicas, self.options.zones)
         self.layouts = LiveLayouts((self.layout,))
+        self.promises = Promises(self.layouts)
         self.blobs: list[Blob] = pool(self._branch(), self.options)
         self.machines = {node: self._machine(node) for node in self.layout.nodes}
         self.gateways = Gateways(
@@ -128,7 +134,10 @@ class World:
         self.nemesis.end()
         await self.settle("peace", self.options.settle_s)
         self._judge_machines()
+        await self.find_damage()
+        await self.come_to_rest()
         await self._judge_blobs()
+        await self.come_to_rest()
         self.gateways.close()
 
     def clients(self) -> Clients:
@@ -165,6 +174,42 @@ class World:
                 return
             await asyncio.sleep(0.5)
 
+    async def find_damage(self) -> None:
+        """What a scrub would do: every copy that was damaged is looked at by its node."""
+        for node, digest in self.budget.damaged:
+            store = self.machines[node].store
+            if store is not None:
+                await store.verify(RecordKey(digest))
+
+    async def come_to_rest(self) -> None:
+        """Until every node has what it should have, and nothing else."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.options.settle_s
+        while self.options.converges:
+            found = await self._differences()
+            if not found:
+                return
+            if loop.time() > deadline:
+                for words in found:
+                    self.judge.accuse(f"no rest: {words}")
+                return
+            await asyncio.sleep(1.0)
+
+    async def _differences(self) -> list[str]:
+        stocks = {}
+        for node, machine in self.machines.items():
+            if machine.store is None or machine.state != "voter":
+                return [f"{node} is {machine.state}: {machine.reason}"]
+            stocks[node] = await take_stock(machine.store)
+        buried: dict[int, int] = {}
+        for operation in self.history.operations:
+            if operation.digest is not None:
+                partition = operation.digest.partition
+                highest = max(operation.bury_generations, default=0)
+                buried[partition] = max(highest, buried.get(partition, 0))
+        promised = [b.digest for b in self.blobs if is_promised(self.history, b.digest)]
+        return differences(stocks, self.layouts, promised=promised, buried=buried, only=False)
+
     def _judge_machines(self) -> None:
         for machine in self.machines.values():
             for words in machine.failures:
@@ -193,6 +238,16 @@ class World:
             if not await action(blob, place):
                 words = f"{place} fails: {action.__name__} {blob.digest}"
                 self.judge.accuse(f"peace: {words} ({self.judge.errors[-1]})")
+
+    def probes(self) -> Counter[str]:
+        """What the product counted, over all lives of all processes."""
+        counts = Counter(self.gateways.probes())
+        for machine in self.machines.values():
+            counts.update(machine.probes())
+        for operation in self.history.operations:
+            counts[f"{operation.kind.value} {operation.verdict.value}"] += 1
+            counts["read unconfirmed"] += not operation.confirmed
+        return counts
 
     # --- what the parts ask of the world ----------------------------------------------------------
 
@@ -230,6 +285,21 @@ class World:
             make_store=MAKERS[self.options.store],
             check_store=self._check_store,
             keeps_nothing=self.options.store == "memory",
+            care=self._care(),
+        )
+
+    def _care(self) -> CareSettings:
+        """So short that it comes to something within a run."""
+        options = self.options
+        return CareSettings(
+            repair=RepairSettings(
+                interval_s=options.repair_s,
+                settle_s=options.repair_s / 4,
+                absent_s=options.absent_s,
+                call_timeout_s=2.0,
+                retry_s=0.5,
+                retry_max_s=8.0,
+            )
         )
 
     def _set_network(self) -> None:
@@ -260,7 +330,7 @@ def _run_seed(seed: int, options: Options | None, *, echo: bool) -> Outcome:
         return asyncio.get_running_loop().time()
 
     virtual_s, broken = 0.0, []
-    with quiet_logs(echo=echo):
+    with quiet_logs(echo=echo) as survived:
         try:
             virtual_s = run(main())
         except Exception as error:  # noqa: BLE001 - a crash of the run is a finding like any other
@@ -268,11 +338,12 @@ def _run_seed(seed: int, options: Options | None, *, echo: bool) -> Outcome:
     world = worlds[0]
     return Outcome(
         seed=seed,
-        violations=[*world.judge.violations, *broken],
+        violations=[*world.judge.violations, *broken, *survived],
         trace_hash=world.trace.digest(),
         events=world.trace.events,
         virtual_s=virtual_s,
         faults=dict(sorted(world.trace.faults.items())),
+        probes=dict(sorted(world.probes().items())),
     )
 
 
