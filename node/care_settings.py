@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from node.collection.collection_settings import CollectionSettings
 from node.repair.repair_settings import RepairSettings
 
 
@@ -11,3 +12,4 @@ class CareSettings(Struct, frozen=True):
     """One part for each kind of background work."""
 
     repair: RepairSettings = RepairSettings()
+    collection: CollectionSettings = CollectionSettings()

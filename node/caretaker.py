@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 
 from node.care_settings import CareSettings
+from node.collection.collection import Collection
 from node.handler import Asker, Response
 from node.heard_transport import HeardTransport
 from node.local_store import LocalRecordStore
@@ -63,12 +64,21 @@ class Caretaker:
             counters=counters,
             served=served,
         )
+        self.collection = Collection(
+            membership=membership,
+            store=store,
+            transport=heard,
+            clock=clock,
+            settings=settings.collection,
+            counters=counters,
+        )
 
     async def run(self) -> None:
         """Everything, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_going("rejoin", self._rejoin.run))
             group.create_task(self._keep_going("repair", self.repair.run))
+            group.create_task(self._keep_going("collection", self.collection.run))
 
     async def _keep_going(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Rule 4."""
@@ -86,7 +96,9 @@ class Caretaker:
 
     async def handle(self, request: Request, asker: Asker) -> Response:
         """Answer another caretaker's request; raises Unsupported for what is none."""
-        response = await self.repair.handle(request, asker)
+        response = await self.collection.handle(request)
+        if response is None:
+            response = await self.repair.handle(request, asker)
         if response is not None:
             return response
         raise Unsupported(f"{type(request).__name__} is not served by this release")

@@ -7,7 +7,8 @@ Rules:
 4.  The marker is on the file system that holds the records, so both vanish and roll back together.
 
 Files: `.holdfast/marker` [version, cluster id, node, incarnation, boot, voting partitions],
-`.holdfast/peers` [version, [[node, life], ...]], `.holdfast/layouts` [version, [layout, ...]].
+`.holdfast/peers` [version, [[node, life], ...]], `.holdfast/layouts` [version, [layout, ...]], and
+`.holdfast/layout-<epoch>` [version, layout] for each layout that is over.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Final
 from msgspec import Struct
 
 from node.sealed_file import read_sealed, write_sealed
-from ring.control import Lives, pack_layout, pack_lives, parse_layouts, parse_lives
+from ring.control import Lives, pack_layout, pack_lives, parse_layout, parse_layouts, parse_lives
 from ring.errors import Corrupt, NotAdmitted
 from ring.fields import integer, octets, row, text
 from ring.layout import Layout
@@ -27,6 +28,7 @@ from ring.seams import Disk, Randomness
 
 DIRECTORY: Final = ".holdfast"
 MARKER_PATH: Final = f"{DIRECTORY}/marker"
+_EARLIER_PREFIX: Final = "layout-"
 _VERSION: Final = 1
 ALL_PARTITIONS: Final = b"\xff" * (PARTITIONS // 8)
 NO_PARTITIONS: Final = bytes(PARTITIONS // 8)
@@ -62,7 +64,7 @@ class Marker(Struct, frozen=True):
 
 
 class NodeFiles:
-    """The three files of a data directory."""
+    """The files in which a data directory says what it is."""
 
     def __init__(self, disk: Disk, randomness: Randomness) -> None:
         self._disk = disk
@@ -125,6 +127,20 @@ class NodeFiles:
     async def write_layouts(self, layouts: tuple[Layout, ...]) -> None:
         """Store them durably."""
         await self._write("layouts", (_VERSION, [pack_layout(layout) for layout in layouts]))
+
+    async def earlier_layouts(self) -> tuple[Layout, ...]:
+        """Layouts that are over, by epoch."""
+        found: dict[int, Layout] = {}
+        for name in await self._disk.list_directory(DIRECTORY):
+            if name.startswith(_EARLIER_PREFIX) and name.removeprefix(_EARLIER_PREFIX).isdigit():
+                value = await read_sealed(self._disk, DIRECTORY, name)
+                layout = parse_layout(row(value, 2)[1])
+                found[layout.epoch] = layout
+        return tuple(found[epoch] for epoch in sorted(found))
+
+    async def write_earlier_layout(self, layout: Layout) -> None:
+        """Store it durably."""
+        await self._write(f"{_EARLIER_PREFIX}{layout.epoch}", (_VERSION, pack_layout(layout)))
 
     async def _write(self, name: str, value: object) -> None:
         await self._disk.make_directories(DIRECTORY)

@@ -31,6 +31,7 @@ from node.standing import Step, admit_blank, fenced_by, next_boot
 from ring.codec import Sender
 from ring.control import Introduce, IntroducedReply
 from ring.errors import Fenced, HoldfastError, NotAdmitted
+from ring.layout import Layout
 from ring.life import NO_PROCESS, Knowledge, Life, NodeId
 from ring.messages import Answer, expect
 from ring.seams import Randomness, Transport
@@ -203,6 +204,12 @@ class Membership:
         if answer.peers is not None:
             self._heard.learn_all(answer.peers)
         self._heard.learn(answer.node, answer.life)
+
+    async def learn_earlier(self, layout: Layout) -> None:
+        """Keep a layout that is over; raises NotAdmitted, DiskFull or StorageFault."""
+        if not self.admitted:
+            raise NotAdmitted(f"{self.node} has no place to remember layouts: {self.reason}")
+        await self.layouts.learn_earlier(layout, self._files)
 
     async def introduce_to(self, peer: NodeId) -> Life | None:
         """Make a peer store this life; the peer's own, None when it did not for any reason."""

@@ -16,7 +16,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final
@@ -33,11 +32,11 @@ from node.values import Values
 from ring import admission
 from ring.errors import BadRequest
 from ring.limits import GENERATION_MAX
+from ring.purge import Tombstone
 from ring.record import (
     RecordEntry,
     RecordKey,
     RecordState,
-    Root,
     generation_of,
     is_dead,
     is_live,
@@ -47,13 +46,6 @@ from ring.seams import Clock
 _SLICE_RECORDS: Final = 256  # about a millisecond of the event loop
 
 Still = Callable[[], bool]
-
-
-class Tombstone(Struct, frozen=True):
-    """A delete of a record, as it was when somebody looked."""
-
-    key: RecordKey
-    root: Root
 
 
 class Leaving(Struct, frozen=True):
@@ -114,19 +106,6 @@ class RecordDisposal:
         self._clock = clock
         self._locks = locks
         self._operations = operations
-        self._purges: Counter[int] = Counter()
-
-    def purges(self, partition: int) -> int:
-        """How often something was purged there, or the floor was raised, since the store opened.
-
-        Whoever pulls a record must not store it when this has changed since the pull began: the
-        floor itself need not have moved.
-        """
-        return self._purges[partition]
-
-    def note_purge(self, partition: int) -> None:
-        """Called before a floor is raised."""
-        self._purges[partition] += 1
 
     async def leaving(self, after: bytes | None, limit: int) -> Leaving:
         """Look at about `limit` records behind `after`."""
@@ -220,8 +199,6 @@ class RecordDisposal:
                 keys.append(one.key)
             if not keys or not still():
                 return []
-            for key in keys:
-                self.note_purge(key.digest.partition)
             await self._ledger.commit(change, essential=True)
             return keys
 

@@ -164,7 +164,6 @@ class RecordKeeper(RecordReader):
         if not (0 <= partition < PARTITIONS and 0 <= generation <= GENERATION_MAX):
             raise BadRequest(f"floor {generation} of partition {partition} is out of bounds")
         if generation > self._table.floor(partition):
-            self.disposal.note_purge(partition)
             change = RecordChange(floors={partition: generation})
             await self._ledger.commit(change, essential=True)
 

@@ -20,7 +20,7 @@ from typing import Final
 import msgpack
 from msgspec import Struct
 
-from ring import comparing, control, listing, messages
+from ring import comparing, control, listing, messages, purging
 from ring.errors import HoldfastError, InvalidDigest, PeerProtocol, Unsupported, error_class
 from ring.fields import flag, integer, items, row, text
 from ring.life import Life
@@ -48,6 +48,11 @@ _MESSAGES: Final[tuple[type[Message], ...]] = (
     listing.PageReply,
     listing.ListClaims,
     listing.ClaimsReply,
+    purging.HoldTombstones,
+    purging.FetchEarlier,
+    purging.EarlierReply,
+    purging.CollectGarbage,
+    purging.CollectionReply,
     comparing.SumPrefixes,
     comparing.SumsReply,
     comparing.ListFacts,

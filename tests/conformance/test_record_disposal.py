@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from node.record_disposal import Tombstone
 from ring.digest import Digest
 from ring.errors import BadRequest
+from ring.purge import Tombstone
 from ring.record import ABSENT, RecordEntry, RecordKey, RecordKind, RecordState, Root, dead, live
 from tests.conformance.record_stores import STORES, Subject, every_entry, key_of, put
 
@@ -154,13 +154,13 @@ async def test_a_purge_raises_the_floor_and_forgets_in_one(subject: Subject) -> 
     disposal = subject.local.disposal
     tombstone = await settled(subject, b"gone", 4)
     partition = tombstone.key.digest.partition
-    before = disposal.purges(partition)
+    before = subject.local.facts.dropped(partition)
 
     assert await disposal.purge([tombstone], no) == []
     assert await disposal.purge([tombstone, tombstone], yes) == [tombstone.key] * 2
     assert await state_of(subject, tombstone.key) == ABSENT
     assert (await subject.store.floors())[partition] == 4
-    assert disposal.purges(partition) > before
+    assert subject.local.facts.dropped(partition) > before
     answer = await subject.store.put_root(tombstone.key, DATA, 4, 4, b"gone")
     assert (answer.root, answer.floor) == (0, 4)
     await put(subject, b"gone", 5)
@@ -170,12 +170,12 @@ async def test_a_purge_never_lowers_a_floor(subject: Subject) -> None:
     tombstone = await settled(subject, b"gone", 2)
     partition = tombstone.key.digest.partition
     await subject.local.raise_floor(partition, 9)
-    before = subject.local.disposal.purges(partition)
+    before = subject.local.facts.dropped(partition)
 
     await subject.local.disposal.purge([tombstone], yes)
 
     assert await subject.store.floors() == {partition: 9}
-    assert subject.local.disposal.purges(partition) > before, "a pull may be under way"
+    assert subject.local.facts.dropped(partition) > before, "a pull may be under way"
 
 
 async def test_only_settled_tombstones_are_purged(subject: Subject) -> None:

@@ -144,3 +144,54 @@ async def test_the_same_layouts_pass() -> None:
     layouts.check(asking(1))
     await layouts.learn((ONE, TWO), files_on(MemoryDisk(MIB)))
     layouts.check(asking(1, 2))
+
+
+async def test_layouts_that_are_over_are_remembered_also_after_a_start() -> None:
+    disk = MemoryDisk(MIB)
+    layouts = NodeLayouts(ONE)
+    await layouts.learn((ONE, TWO), files_on(disk))
+    assert layouts.earlier == {}
+    await layouts.learn((TWO, THREE), files_on(disk))
+    again = NodeLayouts(ONE)
+    await again.load(files_on(disk))
+
+    for known in (layouts, again):
+        assert known.earlier == {1: ONE}
+        assert known.missing_epochs == []
+        everybody = known.ever_eligible(7)
+        for layout in (ONE, TWO, THREE):
+            assert {*layout.group(7).eligible} <= {*everybody}
+        assert len({*everybody}) == len(everybody)
+
+
+async def test_what_was_over_before_the_marker_is_stored_with_it() -> None:
+    disk = MemoryDisk(MIB)
+    layouts = NodeLayouts(ONE)
+    await layouts.learn((TWO,), None)
+    await layouts.store(files_on(disk))
+
+    assert await files_on(disk).earlier_layouts() == (ONE,)
+
+
+async def test_a_node_that_missed_a_layout_knows_that_and_learns_it() -> None:
+    disk = MemoryDisk(MIB)
+    layouts = NodeLayouts(ONE)
+    await layouts.learn((THREE,), files_on(disk))
+    assert layouts.missing_epochs == [2]
+    await layouts.learn_earlier(TWO, files_on(disk))
+
+    assert layouts.missing_epochs == []
+    assert await files_on(disk).earlier_layouts() == (ONE, TWO)
+    for wrong in (THREE, replace(TWO, cluster_id="another")):
+        with pytest.raises(NotAdmitted):
+            await layouts.learn_earlier(wrong, files_on(disk))
+
+
+async def test_retired_nodes_are_nobody_that_a_purge_waits_for() -> None:
+    disk = MemoryDisk(MIB)
+    layouts = NodeLayouts(ONE)
+    gone = ONE.group(7).owners[0]
+    await layouts.learn((replace(TWO, retired=(gone,)),), files_on(disk))
+
+    assert gone not in layouts.ever_eligible(7)
+    assert len(layouts.ever_eligible(7)) == len({*ONE.nodes} - {gone})

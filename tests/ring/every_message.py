@@ -58,6 +58,15 @@ from ring.messages import (
     VerifyRecord,
     VerifyReply,
 )
+from ring.purge import Tombstone
+from ring.purging import (
+    CollectGarbage,
+    CollectionReply,
+    EarlierReply,
+    FetchEarlier,
+    GarbageTally,
+    HoldTombstones,
+)
 from ring.record import ABSENT, RecordEntry, RecordKey, RecordKind, RecordState, dead, live
 from tests.ring import values as v
 
@@ -118,6 +127,19 @@ STRATEGIES: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
     ),
     HintRecords: st.builds(HintRecords, st.sampled_from(HintReason), some(v.keys)),
     HintReply: st.builds(HintReply, v.sizes),
+    HoldTombstones: st.builds(
+        HoldTombstones, some(st.builds(Tombstone, v.keys, v.generations.map(dead)))
+    ),
+    FetchEarlier: st.builds(FetchEarlier, v.sizes),
+    EarlierReply: st.builds(
+        EarlierReply, st.none() | v.live_layouts().map(lambda layouts: layouts[0])
+    ),
+    CollectGarbage: st.builds(CollectGarbage, st.booleans()),
+    CollectionReply: st.builds(
+        CollectionReply,
+        some(st.builds(GarbageTally, _words, _words, _words, v.sizes, v.sizes)),
+        st.booleans(),
+    ),
     GetStatus: st.builds(GetStatus),
     StatusReply: st.builds(
         StatusReply,
@@ -180,6 +202,11 @@ EXAMPLES: Final[list[Message]] = [
     DescriptionsReply((None, Description(CLAIMED, b"\x22" * 16))),
     HintRecords(HintReason.HANDOFF, (RecordKey(CHUNK),)),
     HintReply(1),
+    HoldTombstones((Tombstone(RecordKey(CHUNK), dead(3)), Tombstone(RecordKey(BLOB), dead(0)))),
+    FetchEarlier(4),
+    EarlierReply(LAYOUT),
+    CollectGarbage(True),
+    CollectionReply((GarbageTally("trash", "stays", "its time is not over", 3, 1 << 33),), True),
     GetStatus(),
     StatusReply("voter", "", 10, 1 << 31, 1 << 40, (("put_total", 9),)),
 ]
