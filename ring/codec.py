@@ -20,7 +20,7 @@ from typing import Final
 import msgpack
 from msgspec import Struct
 
-from ring import comparing, control, listing, messages, purging
+from ring import comparing, control, listing, messages, operating, purging
 from ring.errors import HoldfastError, InvalidDigest, PeerProtocol, Unsupported, error_class
 from ring.fields import flag, integer, items, row, text
 from ring.life import Life
@@ -70,6 +70,12 @@ _MESSAGES: Final[tuple[type[Message], ...]] = (
     control.FloorsReply,
     control.GetStatus,
     control.StatusReply,
+    operating.GetCare,
+    operating.CareReply,
+    operating.StartCare,
+    operating.StartedReply,
+    operating.ExplainRecord,
+    operating.RecordStory,
 )
 _requests: Final = {kind.op: kind for kind in _MESSAGES if issubclass(kind, Request)}
 _replies: Final = {kind.op: kind for kind in _MESSAGES if issubclass(kind, Reply)}
