@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from gateway.config import GatewayConfig
 from gateway.coordinator import Coordinator
+from gateway.doubt_metrics import DoubtMetrics
 from gateway.hashing import Offload
 from gateway.http.config import HttpConfig
 from gateway.http.server import HttpDoor
@@ -55,6 +56,7 @@ async def run_gateway(
     views = WatchedViews(coordinator.views)
     registry = CollectorRegistry()
     registry.register(_Counters("holdfast_gateway_transport", transport.counters))
+    registry.register(DoubtMetrics(coordinator.cluster, coordinator.records.stragglers))
     door = HttpDoor(
         coordinator, views, HttpConfig(), clock=clock, randomness=randomness, registry=registry
     )

@@ -8,8 +8,8 @@ Rules:
     nothing when it was given up for a reason of the caller's.
 2.  `judge` is called once per round of `round_s`.  A node is bad in a round when it left everything
     unanswered, or more was late or failed than went well, or its answers took `slow_factor` times
-    as long as those of the other nodes.  Bad in `rounds_bad` rounds makes it suspect - if another
-    node did well in the last of them: what all have in common is no node's fault.
+    as long as those of the other nodes.  Bad in `rounds_bad` rounds makes it suspect - rounds in
+    which as many nodes did well as did badly: what most have in common is no node's fault.
 3.  `failures_max` failures in a row make it suspect at once.
 4.  A suspect is tried again at growing intervals (`probes`), the sooner the longer it had been
     well.  A prompt answer to anything makes it probing, `probes_good` of them in a row make it
@@ -249,7 +249,7 @@ class Suspicion:
         bad = [tally for tally in round_of if self._is_bad(tally)]
         fine = [tally for tally in round_of if tally.good and tally not in bad]
         for tally in round_of:
-            if tally in bad and fine:
+            if tally in bad and fine and len(fine) >= len(bad):
                 tally.bad_rounds += 1
                 is_news = tally.standing is Standing.WELL
                 if is_news and tally.bad_rounds >= self._rounds_needed(tally):
