@@ -19,7 +19,7 @@ CAPACITY_BYTES: Final = 64 * GIB
 class MemoryRecordStore(RecordKeeper):
     """node.local_store.LocalRecordStore in memory.
 
-    values: what is kept, open to tests that let it rot.
+    values, table: what is kept, open to tests that let it rot and to what fills a store quickly.
     """
 
     def __init__(
@@ -30,5 +30,7 @@ class MemoryRecordStore(RecordKeeper):
         facts: Facts | None = None,
     ) -> None:
         self.values = MemoryValues(capacity_bytes)
-        table = RecordTable(FactSums(facts))
-        super().__init__(table=table, values=self.values, ledger=ApplyOnly(table), clock=clock)
+        self.table = RecordTable(FactSums(facts))
+        super().__init__(
+            table=self.table, values=self.values, ledger=ApplyOnly(self.table), clock=clock
+        )

@@ -90,9 +90,7 @@ class NodePair:
 
     def forget_here(self, keys: Iterable[bytes]) -> None:
         """Lose records on this side."""
-        self.here.store._table.apply(  # noqa: SLF001 - dropping them one by one takes minutes
-            RecordChange(dropped=list(keys))
-        )
+        self.here.store.table.apply(RecordChange(dropped=list(keys)))
 
 
 @asynccontextmanager
@@ -120,7 +118,7 @@ async def node_pair(records: dict[bytes, int]) -> AsyncIterator[NodePair]:
 
 async def _start(node: NodeId, layout: Layout, records: dict[bytes, int], port: int) -> Node:
     store = MemoryRecordStore(HostClock())
-    store._table.apply(RecordChange(rows=records))  # noqa: SLF001 - a million puts take minutes
+    store.table.apply(RecordChange(rows=records))
     addresses = {member.node: member.address for member in layout.members}
     credentials = Credentials.of_node(layout.cluster_id, node, _SECRET)
     transport = TcpTransport(credentials, addresses.get, HostRandomness())
