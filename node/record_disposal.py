@@ -144,7 +144,7 @@ class RecordDisposal:
         return await self._operations.finish(lambda: self._discard(keys))
 
     async def condemn(self, key: RecordKey) -> int | None:
-        """Condemn what has no live root; the number, None when it has one.
+        """Condemn what is no blob, deleted or not; the number, None when it is one.
 
         What was confirmed before has its claims in the table afterwards.
         """
@@ -220,7 +220,8 @@ class RecordDisposal:
 
     async def _condemn(self, key: RecordKey) -> int | None:
         async with self._locks.hold((key.raw,)):
-            if is_live(self._table.state(key.raw).root):
+            state = self._table.state(key.raw)
+            if is_live(state.root) or state.in_trash:
                 return None
             return self.condemned.condemn(key.raw)
 

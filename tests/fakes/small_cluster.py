@@ -14,6 +14,7 @@ from functools import lru_cache
 from gateway.calls import CallSettings
 from gateway.coordinator import Coordinator
 from node.care_settings import CareSettings
+from node.collection.collection_settings import CollectionSettings
 from node.local_store import LocalRecordStore
 from node.marker import Marker, NodeFiles
 from node.memory_disk import MemoryDisk
@@ -35,7 +36,12 @@ from tests.fakes.numbered_randomness import NumberedRandomness
 
 SETTLE_S = 30.0
 NEVER_S = 1e9
-CALM_CARE = CareSettings(repair=RepairSettings(interval_s=NEVER_S))
+CALM_CARE = CareSettings(
+    repair=RepairSettings(interval_s=NEVER_S),
+    collection=CollectionSettings(
+        interval_s=NEVER_S, interval_max_s=NEVER_S, room_interval_s=NEVER_S
+    ),
+)
 BLOB = b"blob"
 DIGEST = Digest.of(BLOB)
 KEY = RecordKey(DIGEST)
@@ -181,7 +187,7 @@ def live_layouts(layout: Layout) -> LiveLayouts:
 class SmallCluster:
     """Nodes by name, and the gateways that were made."""
 
-    def __init__(self, count: int, replicas: int, care: CareSettings) -> None:
+    def __init__(self, count: int, replicas: int, care: CareSettings = CALM_CARE) -> None:
         self.layout = small_layout(count, replicas)
         self.network = DirectNetwork()
         self.nodes = {
