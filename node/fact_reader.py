@@ -18,7 +18,7 @@ from node.index.index_keys import partition_start
 from node.table import Table
 from ring.comparing import FACTS_MAX, Description, PrefixSum
 from ring.digest import Algorithm, Digest
-from ring.facts import EMPTY_FINGERPRINT, Facts, FactSum, short
+from ring.facts import EMPTY_FINGERPRINT, Facts, FactSum, needs_value, short
 from ring.limits import PARTITIONS
 from ring.record import RecordKey, RecordState, Space
 
@@ -114,6 +114,23 @@ class FactReader:
         """The partitions of which there are facts here, rising."""
         await self._ready()
         return sorted(partition for partition, _ in self._sums.counted())
+
+    async def kept(self) -> list[tuple[int, PartitionFacts]]:
+        """The partitions of which there are facts here, rising, with their sums; not copies."""
+        await self._ready()
+        return sorted(self._sums.counted(), key=lambda pair: pair[0])
+
+    async def count_ages(self, partition: int) -> None:
+        """Find out which of the partition's copies was hashed longest ago."""
+        found = await self.partition(partition)
+        found.oldest_s = None
+
+        def visit(_raw: bytes, state: RecordState) -> bool:
+            if state.held and needs_value(state):
+                found.note_age(state.verified_at_s)
+            return True
+
+        await self._each(partition, visit)
 
     def floor(self, partition: int) -> int:
         """The highest generation ever purged there."""

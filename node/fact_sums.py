@@ -15,6 +15,7 @@ from typing import Final
 
 from node.index.index_keys import partition_of
 from node.record_row import unpack_row
+from node.value_check import value_bytes
 from ring.facts import Facts, FactSum, needs_value
 from ring.record import RecordState
 
@@ -23,9 +24,22 @@ NO_CLUSTER: Final = ""
 
 
 class PartitionFacts(FactSum):
-    """The facts of a partition; kept: how many of its records must have their bytes."""
+    """The facts of a partition.
+
+    kept: how many of its records must have their bytes.  held: those that have them, and
+    held_bytes: what these are together.  oldest_s: none of those was last hashed before this
+    wall-clock second; None when that is not known of any.
+    """
 
     kept: int = 0
+    held: int = 0
+    held_bytes: int = 0
+    oldest_s: int | None = None
+
+    def note_age(self, verified_at_s: int) -> None:
+        """A copy that is here was last hashed at that second."""
+        if self.oldest_s is None or verified_at_s < self.oldest_s:
+            self.oldest_s = verified_at_s
 
 
 class FactSums:
@@ -108,4 +122,10 @@ class FactSums:
         fact = self.facts.of_record(key, state)
         if fact is not None:
             found.add(fact, sign)
-            found.kept += sign * needs_value(state)
+            if needs_value(state):
+                found.kept += sign
+                if state.held:
+                    found.held += sign
+                    found.held_bytes += sign * value_bytes(state.kind, state.size_bytes)
+                    if sign > 0:
+                        found.note_age(state.verified_at_s)

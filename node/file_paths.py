@@ -16,6 +16,7 @@ from typing import Final
 
 from ring.digest import Algorithm
 from ring.record import RecordKey, RecordKind
+from ring.seams import Disk
 
 STATE_DIRECTORY: Final = ".state"
 QUARANTINE_DIRECTORY: Final = ".quarantine"
@@ -59,8 +60,19 @@ def quarantine_path(key: RecordKey, kind: RecordKind, unique: str) -> str:
 
 def quarantine_name(key: RecordKey, kind: RecordKind, unique: str) -> str:
     """The last part of that."""
+    return f"{_quarantine_start(key)}{kind.name.lower()}.{unique}"
+
+
+async def quarantined_below(disk: Disk, directory: str, key: RecordKey) -> list[str]:
+    """The bad copies of a record in a quarantine, in order; raises StorageFault."""
+    names = await disk.list_directory(directory)
+    start = _quarantine_start(key)
+    return [f"{directory}/{name}" for name in sorted(names) if name.startswith(start)]
+
+
+def _quarantine_start(key: RecordKey) -> str:
     digest = key.digest.key
-    return f"{_LABELS[digest[0]]}-{digest[1:].hex()}.{kind.name.lower()}.{unique}"
+    return f"{_LABELS[digest[0]]}-{digest[1:].hex()}."
 
 
 def tree_directory(kind: RecordKind, algorithm: Algorithm) -> str:

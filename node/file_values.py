@@ -15,6 +15,7 @@ from itertools import count
 from node.file_paths import (
     QUARANTINE_DIRECTORY,
     quarantine_path,
+    quarantined_below,
     temporary_directory,
     temporary_path,
     value_directory,
@@ -81,6 +82,9 @@ class FileValues:
             raise StorageFault(f"{QUARANTINE_DIRECTORY} vanished") from error
         await self._sync(QUARANTINE_DIRECTORY)
         await self._sync(value_directory(key, kind))
+
+    async def quarantined(self, key: RecordKey) -> list[str]:
+        return await quarantined_below(self._disk, QUARANTINE_DIRECTORY, key)
 
     async def open_span(self, key: RecordKey, kind: RecordKind) -> FileSpan | None:
         if self._span_disk is None:

@@ -13,9 +13,11 @@ from typing import Protocol
 
 from node.fact_reader import FactReader
 from node.file_span import FileSpan
+from node.record_copies import WhenBad
 from node.record_disposal import RecordDisposal
 from ring.admission import PutAnswer
 from ring.digest import Buffer, Digest
+from ring.messages import CopyVerdict
 from ring.record import RecordKey, RecordKind, RecordState
 from ring.seams import RecordStore
 
@@ -104,6 +106,19 @@ class LocalRecordStore(RecordStore, Protocol):
 
     def watch_losses(self, told: Callable[[RecordKey], None]) -> None:
         """Have `told` called with each record whose copy turned out bad or missing."""
+
+    def watch_bad_copies(self, told: WhenBad) -> None:
+        """Have `told` called with each copy that turned out bad or missing, and how."""
+
+    async def quarantined(self, key: RecordKey) -> list[str]:
+        """Where bad copies of the record are kept, below the data directory; raises StorageFault.
+        """
+
+    async def give_up(self, key: RecordKey) -> CopyVerdict:
+        """Put a copy aside that cannot be read, so that another can be fetched.
+
+        GOOD when it could be read after all: then nothing changed, and nothing was hashed.
+        """
 
     def usage(self) -> StoreUsage:
         """Counts for operators; cheap."""

@@ -18,6 +18,8 @@ from ring.digest import Buffer
 from ring.errors import Corrupt, StorageFault
 from ring.record import RecordKey, RecordKind, RecordState, without_value
 
+WhenBad = Callable[[RecordKey, str, bool], None]
+
 log = structlog.get_logger()
 
 
@@ -25,12 +27,15 @@ class RecordCopies:
     """quarantined_total, lost_total: copies found bad or missing since the store was opened.
 
     when_lost: told of each record that has no copy here any more because of that.
+    when_bad: told of each such copy, also of one that is replaced at once: the record, what is
+    wrong in words, and whether the copy is gone rather than bad.
     """
 
     def __init__(self, values: Values, ledger: Ledger, check: ValueCheck) -> None:
         self.quarantined_total = 0
         self.lost_total = 0
         self.when_lost: Callable[[RecordKey], None] | None = None
+        self.when_bad: WhenBad | None = None
         self._values = values
         self._ledger = ledger
         self._check = check
@@ -73,11 +78,15 @@ class RecordCopies:
         """Put the copy that is here aside."""
         log.warning("a bad copy goes into quarantine", digest=str(key.digest), reason=reason)
         self.quarantined_total += 1
+        if self.when_bad is not None:
+            self.when_bad(key, reason, False)
         await self._values.quarantine(key, state.kind)
 
-    async def set_aside(self, key: RecordKey, state: RecordState) -> None:
+    async def set_aside(
+        self, key: RecordKey, state: RecordState, reason: str = "its bytes do not match"
+    ) -> None:
         """Put a copy aside that is bad, and remember that none is here."""
-        await self._condemn(key, state, "its bytes do not match")
+        await self._condemn(key, state, reason)
         row = pack_row(without_value(state))
         await self._ledger.commit(RecordChange(rows={key.raw: row}), essential=True)
         if self.when_lost is not None:
@@ -87,6 +96,8 @@ class RecordCopies:
         """Remember that the copy is gone, which somebody else must have removed."""
         log.warning("a copy is missing", digest=str(key.digest))
         self.lost_total += 1
+        if self.when_bad is not None:
+            self.when_bad(key, "its bytes are gone", True)
         row = pack_row(without_value(state))
         await self._ledger.commit(RecordChange(rows={key.raw: row}), essential=True)
         if self.when_lost is not None:

@@ -170,6 +170,9 @@ class RecordKeeper(RecordReader):
     async def verify(self, key: RecordKey) -> CopyVerdict:
         return await self._operations.finish(lambda: self._verify(key))
 
+    async def give_up(self, key: RecordKey) -> CopyVerdict:
+        return await self._operations.finish(lambda: self._give_up(key))
+
     async def close(self) -> bool:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -308,6 +311,21 @@ class RecordKeeper(RecordReader):
                 return CopyVerdict.GOOD
             await self._copies.set_aside(key, before)
             return CopyVerdict.QUARANTINED
+
+    async def _give_up(self, key: RecordKey) -> CopyVerdict:
+        async with self._locks.hold((key.raw,)):
+            state = self._table.state(key.raw)
+            if not state.held:
+                return CopyVerdict.ABSENT
+            try:
+                await self._values.read(key, state.kind)
+            except FileNotFoundError:
+                await self._copies.lose(key, state)
+                return CopyVerdict.ABSENT
+            except StorageFault as error:
+                await self._copies.set_aside(key, state, f"it cannot be read: {error.detail}")
+                return CopyVerdict.QUARANTINED
+            return CopyVerdict.GOOD
 
     async def _look_again(self, key: RecordKey) -> tuple[RecordState, Buffer | None]:
         async with self._locks.hold((key.raw,)):

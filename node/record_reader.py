@@ -9,7 +9,7 @@ from typing import Final
 from node.fact_reader import FactReader
 from node.file_span import FileSpan
 from node.local_store import StoreUsage
-from node.record_copies import RecordCopies
+from node.record_copies import RecordCopies, WhenBad
 from node.table import Table
 from node.value_check import value_bytes
 from node.values import Values
@@ -114,6 +114,14 @@ class RecordReader:
     def watch_losses(self, told: Callable[[RecordKey], None]) -> None:
         """See LocalRecordStore."""
         self._copies.when_lost = told
+
+    def watch_bad_copies(self, told: WhenBad) -> None:
+        """See LocalRecordStore."""
+        self._copies.when_bad = told
+
+    async def quarantined(self, key: RecordKey) -> list[str]:
+        """See LocalRecordStore."""
+        return await self._values.quarantined(key)
 
     def usage(self) -> StoreUsage:
         """See LocalRecordStore."""

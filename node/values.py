@@ -40,6 +40,9 @@ class Values(Protocol):
     async def quarantine(self, key: RecordKey, kind: RecordKind) -> None:
         """Put a bad copy aside durably, where nothing reads it; absent is fine."""
 
+    async def quarantined(self, key: RecordKey) -> list[str]:
+        """Where bad copies of the record are, below the data directory."""
+
     async def open_span(self, key: RecordKey, kind: RecordKind) -> FileSpan | None:
         """The value ready to be sent, None where there is no such thing."""
 
@@ -50,12 +53,12 @@ class Values(Protocol):
 class MemoryValues:
     """Values in a dictionary; there is always room for as much as the store was given.
 
-    values, quarantined: what is kept, and copies found bad in the order in which they were.
+    values, in_quarantine: what is kept, and copies found bad in the order in which they were.
     """
 
     def __init__(self, capacity_bytes: int) -> None:
         self.values: dict[tuple[RecordKey, RecordKind], bytes] = {}
-        self.quarantined: list[tuple[RecordKey, RecordKind, bytes]] = []
+        self.in_quarantine: list[tuple[RecordKey, RecordKind, bytes]] = []
         self._capacity_bytes = capacity_bytes
 
     async def read(self, key: RecordKey, kind: RecordKind) -> Buffer:
@@ -77,7 +80,14 @@ class MemoryValues:
     async def quarantine(self, key: RecordKey, kind: RecordKind) -> None:
         value = self.values.pop((key, kind), None)
         if value is not None:
-            self.quarantined.append((key, kind, value))
+            self.in_quarantine.append((key, kind, value))
+
+    async def quarantined(self, key: RecordKey) -> list[str]:
+        return [
+            f"memory, number {number}"
+            for number, (bad, _, _) in enumerate(self.in_quarantine)
+            if bad == key
+        ]
 
     async def open_span(self, key: RecordKey, kind: RecordKind) -> FileSpan | None:
         return None

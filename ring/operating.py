@@ -1,5 +1,5 @@
-"""Messages by which operators look into nodes: the ledger of copies, what goes on in the background,
-orders, and the story of one record.
+"""Messages by which operators look into nodes: the ledger of copies, background work, orders, and
+the story of one record.
 
 Rules:
 1.  Nothing here is part of a quorum: what a node says of itself is shown, never counted as an ack.

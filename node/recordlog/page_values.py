@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from node.file_paths import quarantine_name
+from node.file_paths import quarantine_name, quarantined_below
 from node.file_span import FileSpan, SpanFile
 from node.index.located_table import LocatedTable
 from node.index.location import Location
@@ -89,6 +89,9 @@ class PageValues:
             return
         await self.set_aside(key, kind, at)
         await self._ledger.commit_places(RecordChange(), {key.raw: None}, essential=True)
+
+    async def quarantined(self, key: RecordKey) -> list[str]:
+        return await quarantined_below(self._files.disk, QUARANTINE, key)
 
     async def set_aside(self, key: RecordKey, kind: RecordKind, at: Location) -> None:
         """Save a bad copy durably as a plain file; what cannot be read is lost."""
