@@ -101,6 +101,16 @@ class Cover:
         """Nodes that were not asked yet."""
         return (*self._owners, *self._spares, *self._passed_over)
 
+    @property
+    def passed_over(self) -> tuple[NodeId, ...]:
+        """Nodes that are left out until there is no cover without them."""
+        return tuple(self._passed_over)
+
+    @property
+    def waits_for_well_ones(self) -> bool:
+        """Whether somebody is asked who may well answer soon."""
+        return not self._only_late_ones_in_flight()
+
     def answered(self, node: NodeId, root: Root) -> None:
         """A voter answered with its root of the record, `NO_ROOT` when it has none."""
         self._settle(node)

@@ -172,7 +172,9 @@ class ReadPlan:
     def _free(self) -> list[NodeId]:
         """Nodes that may still be asked for bytes, best first."""
         cover = self._cover
-        taken = (*self._tried, *cover.failures, *cover.in_flight)
+        taken: tuple[NodeId, ...] = (*self._tried, *cover.failures, *cover.in_flight)
+        if cover.waits_for_well_ones:
+            taken += cover.passed_over
         return [node for node in self._ranked if node not in taken]
 
     def _next_source(self) -> NodeId | None:

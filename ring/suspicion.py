@@ -9,7 +9,8 @@ Rules:
 2.  `judge` is called once per round of `round_s`.  A node is bad in a round when it left everything
     unanswered, or more was late or failed than went well, or its answers took `slow_factor` times
     as long as those of the other nodes.  Bad in `rounds_bad` rounds makes it suspect - rounds in
-    which as many nodes did well as did badly: what most have in common is no node's fault.
+    which as many nodes did well as did badly, since the silence began if it is one: what most have
+    in common is no node's fault.
 3.  `failures_max` failures in a row make it suspect at once.
 4.  A suspect is tried again at growing intervals (`probes`), the sooner the longer it had been
     well.  A prompt answer to anything makes it probing, `probes_good` of them in a row make it
@@ -85,8 +86,8 @@ class Tally:
 
     __slots__ = ("answered_at_s", "asked", "bad", "bad_rounds", "doubted", "elapsed_s",
                  "failures", "good", "good_row", "interval_s", "lane", "limit_s", "node",
-                 "probe_at_s", "question", "quiet_rounds", "since_s", "standing", "trials",
-                 "unanswered", "usual_s", "well_since_s")
+                 "probe_at_s", "question", "quiet_rounds", "silent_since_s", "since_s", "standing",
+                 "trials", "unanswered", "usual_s", "well_since_s")
 
     def __init__(self, node: NodeId, lane: Lane, limit_s: float) -> None:
         self.node = node
@@ -98,6 +99,7 @@ class Tally:
         self.elapsed_s = 0.0
         self.failures = 0  # in a row
         self.unanswered = 0  # asked in earlier rounds, and nothing was answered since
+        self.silent_since_s = math.inf  # the end of the first of these rounds
         self.quiet_rounds = 0  # nothing was asked in so many rounds
         self.bad_rounds = 0
         self.usual_s = 0.0  # a running mean; 0 before the first answer
@@ -247,9 +249,10 @@ class Suspicion:
 
     def _find_suspects(self, round_of: list[Tally], now_s: float) -> None:
         bad = [tally for tally in round_of if self._is_bad(tally)]
-        fine = [tally for tally in round_of if tally.good and tally not in bad]
+        others = [tally for tally in round_of if tally not in bad]
         for tally in round_of:
-            if tally in bad and fine and len(fine) >= len(bad):
+            fine = sum(t.answered_at_s >= min(now_s, tally.silent_since_s) for t in others)
+            if tally in bad and fine >= len(bad):
                 tally.bad_rounds += 1
                 is_news = tally.standing is Standing.WELL
                 if is_news and tally.bad_rounds >= self._rounds_needed(tally):
@@ -264,14 +267,18 @@ class Suspicion:
 
     def _rounds_needed(self, tally: Tally) -> int:
         """Silence means nothing before answers are due."""
-        return max(self.settings.rounds_bad, math.ceil(tally.limit_s / self.settings.round_s))
+        settings = self.settings
+        rounds = math.ceil(tally.limit_s / settings.round_s)
+        return min(max(settings.rounds_bad, rounds), settings.quiet_rounds_max - 2)
 
     def _begin_round(self, tally: Tally) -> None:
         tally.quiet_rounds = 0 if tally.asked else tally.quiet_rounds + 1
         if tally.good or tally.quiet_rounds >= self.settings.quiet_rounds_max:
             tally.unanswered = 0
-        else:
+            tally.silent_since_s = math.inf
+        elif tally.asked:
             tally.unanswered += tally.asked
+            tally.silent_since_s = min(tally.silent_since_s, self._judged_at_s)
         tally.asked = tally.good = tally.bad = 0
         tally.elapsed_s = 0.0
 
