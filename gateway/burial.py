@@ -117,8 +117,11 @@ class Burial:
         self._settings = settings
         self._stragglers = stragglers
 
-    async def bury(self, digest: Digest) -> None:
-        """Delete; absent is fine.  Raises Unavailable or WrongEpoch."""
+    async def bury(self, digest: Digest, *, skip_trash: bool) -> None:
+        """Delete; absent is fine.  Raises Unavailable or WrongEpoch.
+
+        skip_trash: what is in the trash already goes too.
+        """
         key, live_layouts = RecordKey(digest), self._cluster.live
         look = Poll(self._cluster, self._settings, key, StatRecords((key,)), live_layouts)
         try:
@@ -127,7 +130,7 @@ class Burial:
             look.fanout.abandon()
         if not newest:
             return
-        request = BuryRecord(key, generation_of(newest))
+        request = BuryRecord(key, generation_of(newest), skip_trash)
         bury = Poll(self._cluster, self._settings, key, request, live_layouts)
         try:
             await bury.run()

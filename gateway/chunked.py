@@ -171,9 +171,28 @@ class Chunked:
             return False
         return True
 
-    async def delete(self, digest: Digest) -> None:
+    async def delete(self, digest: Digest, *, skip_trash: bool = False) -> None:
         """See BlobStore."""
-        await self._records.bury(digest)
+        await self._records.bury(digest, skip_trash=skip_trash)
+
+    async def undelete(self, digest: Digest) -> Stored:
+        """See BlobStore.  The chunks of a large blob are confirmed before it is seen, and after."""
+        try:
+            there = await self._records.head(digest)
+        except NotFound:
+            pass
+        else:
+            return Stored(digest, there.state.size_bytes, created=False)
+        found = await self._records.deleted(digest)
+        assert found.value is not None
+        recipe = self._recipe(digest, found)
+        if recipe is not None:
+            await confirm_chunks(self._records, digest, recipe.chunks)
+        size_bytes = found.state.size_bytes
+        await self._records.put_root(digest, found.state.kind, size_bytes, found.value)
+        if recipe is not None:
+            await confirm_chunks(self._records, digest, recipe.chunks)
+        return Stored(digest, size_bytes, created=True)
 
     async def list_page(
         self, after: Digest | None, limit: int

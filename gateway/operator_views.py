@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.cluster import Cluster
 from gateway.fanout import Fanout, Outcome
+from gateway.garbage_view import garbage_view
 from gateway.record_reader import RecordReader
 from ring.control import GetStatus, StatusReply
 from ring.digest import Digest
@@ -13,9 +14,11 @@ from ring.errors import HoldfastError, WrongEpoch
 from ring.layout import Member
 from ring.life import NodeId
 from ring.messages import Request, StatesReply, StatRecords
+from ring.purging import CollectGarbage
 from ring.record import RecordKey, Root, generation_of, is_live
 
 STATUS_TIMEOUT_S: Final = 2.0
+GARBAGE_TIMEOUT_S: Final = 15.0  # nodes look through everything for it
 View = dict[str, object]
 
 
@@ -74,6 +77,13 @@ class OperatorViews:
             "copies": copies,
         }
 
+    async def garbage(self, *, begin: bool) -> View:
+        """What of each node is on its way out, why, and what waits for what."""
+        nodes = [member.node for member in self._cluster.live.members]
+        request = CollectGarbage(begin)
+        outcomes = await self._ask_all(nodes, request, timeout_s=GARBAGE_TIMEOUT_S)
+        return garbage_view(nodes, outcomes)
+
     async def ready(self) -> str | None:
         """Why this gateway cannot serve writes at the moment; None when it can."""
         members = self._cluster.live.members
@@ -84,12 +94,14 @@ class OperatorViews:
             return None
         return f"only {len(voters)} of {len(members)} nodes vote"
 
-    async def _ask_all(self, nodes: list[NodeId], request: Request) -> dict[NodeId, Outcome]:
+    async def _ask_all(
+        self, nodes: list[NodeId], request: Request, *, timeout_s: float = STATUS_TIMEOUT_S
+    ) -> dict[NodeId, Outcome]:
         fanout = Fanout(self._cluster)
         outcomes: dict[NodeId, Outcome] = {}
         try:
             for node in nodes:
-                fanout.ask(node, request, timeout_s=STATUS_TIMEOUT_S)
+                fanout.ask(node, request, timeout_s=timeout_s)
             while not fanout.exhausted:
                 arrived = await fanout.next()
                 assert arrived is not None

@@ -37,6 +37,10 @@ class WatchedViews:
         """See gateway/operator_views.py."""
         return await self._views.where(digest)
 
+    async def garbage(self, *, begin: bool) -> Mapping[str, object]:
+        """See gateway/garbage_view.py."""
+        return await self._views.garbage(begin=begin)
+
     async def run(self) -> None:
         """Ask again and again, until cancelled."""
         while True:

@@ -297,7 +297,7 @@ class RecordWriter:
         nodes = [node for node, answer in answers.items() if self._cluster.is_current(answer)]
         return placement.is_ack_set(nodes)
 
-    async def bury(self, digest: Digest) -> None:
+    async def bury(self, digest: Digest, *, skip_trash: bool) -> None:
         """See Records."""
         burial = Burial(self._cluster, self._settings, self._stragglers)
-        await self._cluster.under_layouts(lambda: burial.bury(digest))
+        await self._cluster.under_layouts(lambda: burial.bury(digest, skip_trash=skip_trash))

@@ -79,8 +79,17 @@ class Records(Protocol):
     async def read_chunk(self, chunk: Digest) -> Buffer:
         """A chunk's bytes, verified; raises Unavailable when no good copy answers."""
 
-    async def bury(self, digest: Digest) -> None:
-        """Delete for a client; absent is fine."""
+    async def bury(self, digest: Digest, *, skip_trash: bool = False) -> None:
+        """Delete for a client; absent is fine.
+
+        skip_trash: the bytes cannot be had back, and what is in the trash already goes too.
+        """
+
+    async def deleted(self, digest: Digest) -> Found:
+        """The value of a deleted record from the trash, as `read` checks it.
+
+        Raises NotFound, in words, when nobody has it any more, Unavailable when somebody may.
+        """
 
     async def page(
         self, after: Digest | None, limit: int
@@ -155,11 +164,23 @@ class LocalRecords:
             raise Unavailable(f"no good copy of chunk {chunk}")
         return value
 
-    async def bury(self, digest: Digest) -> None:
+    async def bury(self, digest: Digest, *, skip_trash: bool = False) -> None:
         """See Records."""
-        (state,) = await self._store.stat([RecordKey(digest)])
+        key = RecordKey(digest)
+        (state,) = await self._store.stat([key])
         if state.root:
-            await self._store.bury(RecordKey(digest), generation_of(state.root))
+            generation = generation_of(state.root)
+            await self._store.bury(key, generation, keep_value=not skip_trash)
+
+    async def deleted(self, digest: Digest) -> Found:
+        """See Records."""
+        state, value = await self._store.get(RecordKey(digest))
+        if not state.in_trash:
+            raise nothing_left(digest)
+        if value is None or not await self._hashing.matches(digest, state.kind, value):
+            await self._store.verify(RecordKey(digest))
+            raise nothing_left(digest)
+        return Found(state, value, confirmed=True)
 
     async def page(
         self, after: Digest | None, limit: int
@@ -169,6 +190,14 @@ class LocalRecords:
         entries, done = await self._store.page(start, limit, roots_only=True)
         following = None if done or not entries else entries[-1].key.digest
         return [entry for entry in entries if entry.state.visible], following
+
+
+def nothing_left(digest: Digest) -> NotFound:
+    """What is said when a deleted blob cannot be had back."""
+    return NotFound(
+        f"nothing of {digest} is left: it was never here, its time in the trash is over, or it was"
+        " deleted past the trash"
+    )
 
 
 def _value_bytes(state: RecordState) -> int:

@@ -12,6 +12,7 @@ from gateway.record_reader import RecordReader
 from gateway.record_writer import RecordWriter
 from gateway.records import Found, WhenLong, whatever
 from gateway.stragglers import Stragglers
+from gateway.trash_reader import TrashReader
 from ring.digest import Buffer, Digest
 from ring.record import RecordEntry, RecordKind
 
@@ -25,6 +26,7 @@ class ReplicatedRecords:
         self.reader = RecordReader(cluster, settings, hashing, self.stragglers)
         self._writer = RecordWriter(cluster, settings, self.stragglers)
         self._lister = RecordLister(cluster, settings)
+        self._trash = TrashReader(cluster, settings, self.reader)
 
     async def put_root(
         self, digest: Digest, kind: RecordKind, size_bytes: int, value: Buffer
@@ -63,9 +65,13 @@ class ReplicatedRecords:
         """See Records."""
         return await self.reader.read_chunk(chunk)
 
-    async def bury(self, digest: Digest) -> None:
+    async def bury(self, digest: Digest, *, skip_trash: bool = False) -> None:
         """See Records."""
-        await self._writer.bury(digest)
+        await self._writer.bury(digest, skip_trash=skip_trash)
+
+    async def deleted(self, digest: Digest) -> Found:
+        """See Records."""
+        return await self._trash.find(digest)
 
     async def page(
         self, after: Digest | None, limit: int

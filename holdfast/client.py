@@ -213,9 +213,22 @@ class Client:
             return False
         return True
 
-    async def delete(self, digest: Digest | str) -> None:
-        """Forget a blob; absent is fine."""
-        await self._link.ask("DELETE", blob_path(_digest(digest)))
+    async def delete(self, digest: Digest | str, *, skip_trash: bool = False) -> None:
+        """Forget a blob; absent is fine.  It can be had back for a while, unless `skip_trash`."""
+        params = {"now": "1"} if skip_trash else None
+        await self._link.ask("DELETE", blob_path(_digest(digest)), params=params)
+
+    async def undelete(self, digest: Digest | str) -> Stored:
+        """Have a deleted blob back; `created` is false for one that is there.
+
+        Raises NotFound when nothing of it is left.
+        """
+        asked = _digest(digest)
+        answered = await self._link.ask("POST", f"/v1/admin/undelete/{asked}")
+        size_bytes = answered.json().get("size")
+        if not isinstance(size_bytes, int):
+            raise PeerProtocol(f"{asked}: the answer has no size")
+        return Stored(asked, size_bytes, answered.status == _CREATED)
 
     async def list_page(
         self, after: Digest | str | None = None, limit: int = LIST_ENTRIES_MAX
@@ -250,6 +263,13 @@ class Client:
         """Which nodes should have copies of a blob, and which have (GET /v1/admin/where)."""
         path = f"/v1/admin/where/{_digest(digest)}"
         return (await self._link.ask("GET", path)).json()
+
+    async def garbage(self, *, begin: bool = False) -> dict[str, object]:
+        """What of each node is on its way out, and why (docs/PROTOCOL.md, /v1/admin/gc).
+
+        begin: nodes also look through everything at once, instead of when it is time.
+        """
+        return (await self._link.ask("POST" if begin else "GET", "/v1/admin/gc")).json()
 
     @property
     def _link(self) -> GatewayLink:

@@ -284,8 +284,14 @@ class BlobStore(Protocol):
     async def contains(self, digest: Digest) -> bool:
         """Whether a get would find it."""
 
-    async def delete(self, digest: Digest) -> None:
-        """Forget it."""
+    async def delete(self, digest: Digest, *, skip_trash: bool = False) -> None:
+        """Forget it; its bytes wait in the trash for a while, unless that is skipped."""
+
+    async def undelete(self, digest: Digest) -> Stored:
+        """Put what was deleted again from the trash; `created` is false for what is there.
+
+        Raises NotFound when nothing is left.
+        """
 
     async def list_page(
         self, after: Digest | None, limit: int

@@ -110,10 +110,18 @@ class BlobHandlers:
         return _stored(201, stored, f"Location: /v1/blobs/{stored.digest}\r\n".encode("ascii"))
 
     async def delete(self, request: Request) -> Answer:
-        """204, also when absent; 412, 503."""
+        """204, also when absent; 400, 412, 503.  `now=1` skips the trash."""
+        now = request.parameters.get("now", "0")
+        if now not in {"0", "1"}:
+            raise BadRequest(f"now must be 0 or 1, not {now[:80]!r}")
         await self._check_write(request)
-        await self._store.delete(request.blob)
+        await self._store.delete(request.blob, skip_trash=now == "1")
         return Answer(204, b"")
+
+    async def undelete(self, request: Request) -> Answer:
+        """201 when it was deleted and is back, 200 when it was there; 404, 503."""
+        stored = await self._store.undelete(request.blob)
+        return _stored(201 if stored.created else 200, stored, b"")
 
     async def page(self, request: Request) -> Answer:
         """A page of the list, in wire order."""

@@ -32,6 +32,9 @@ class OperatorViews(Protocol):
     async def where(self, digest: Digest) -> Mapping[str, object]:
         """Which nodes hold which copies of a blob.  Raises Unavailable."""
 
+    async def garbage(self, *, begin: bool) -> Mapping[str, object]:
+        """What of each node is on its way out; `begin` has them look through everything now."""
+
 
 class OperatorHandlers:
     """Handlers over the views and the registry of metrics."""
@@ -63,6 +66,15 @@ class OperatorHandlers:
     async def where(self, request: Request) -> Answer:
         """Which nodes hold which copies."""
         return _json(await self._views.where(request.blob))
+
+
+    async def garbage(self, _request: Request) -> Answer:
+        """What is on its way out, and why."""
+        return _json(await self._views.garbage(begin=False))
+
+    async def collect(self, _request: Request) -> Answer:
+        """The same, and nodes begin to look for it at once."""
+        return _json(await self._views.garbage(begin=True))
 
 
 def _json(value: Mapping[str, object]) -> Answer:

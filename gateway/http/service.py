@@ -107,6 +107,7 @@ def _routes(blobs: BlobHandlers, operators: OperatorHandlers) -> Mapping[str, Ma
         route = Route(name, handler, counted=False)
         return {"GET": route, "HEAD": route}
 
+    begin = Route("gc", operators.collect, counted=False, writes=True)
     page = Route("list", blobs.page, parameters=("after", "limit"))
     post = Route("blobs", blobs.post, parameters=("algo",), writes=True)
     return {
@@ -115,11 +116,13 @@ def _routes(blobs: BlobHandlers, operators: OperatorHandlers) -> Mapping[str, Ma
             "GET": Route("blob", blobs.get),
             "HEAD": Route("blob", blobs.head),
             "PUT": Route("blob", blobs.put, writes=True),
-            "DELETE": Route("blob", blobs.delete, writes=True),
+            "DELETE": Route("blob", blobs.delete, parameters=("now",), writes=True),
         },
         "/healthz": operator("healthz", operators.health),
         "/readyz": operator("readyz", operators.ready),
         "/metrics": operator("metrics", operators.metrics),
         "/v1/status": operator("status", operators.status),
         "/v1/admin/where/{digest}": operator("where", operators.where),
+        "/v1/admin/undelete/{digest}": {"POST": Route("undelete", blobs.undelete, writes=True)},
+        "/v1/admin/gc": {**operator("gc", operators.garbage), "POST": begin},
     }

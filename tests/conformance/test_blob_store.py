@@ -233,3 +233,39 @@ async def test_a_digest_survives_json_as_text(blobs: BlobStore) -> None:
     stored = await blobs.put_stream(pieces(b"json"))
 
     assert Digest.parse(json.loads(json.dumps(str(stored.digest)))) == stored.digest
+
+
+@pytest.mark.parametrize("size_bytes", [0, 10, LARGE])
+async def test_what_was_deleted_comes_back_from_the_trash(
+    blobs: BlobStore, size_bytes: int
+) -> None:
+    data = content(size_bytes)
+    digest = Digest.of(data)
+    await blobs.put(digest, data)
+    generation = (await blobs.stat(digest)).generation
+    await blobs.delete(digest)
+    assert await is_absent(blobs, digest)
+
+    stored = await blobs.undelete(digest)
+    again = await blobs.undelete(digest)
+
+    assert (stored.digest, stored.size_bytes, stored.created) == (digest, size_bytes, True)
+    assert (again.size_bytes, again.created) == (size_bytes, False)
+    assert await blobs.get(digest) == data
+    assert (await blobs.stat(digest)).generation == generation + 1
+    assert await listed(blobs) == [(digest, size_bytes)]
+
+
+@pytest.mark.parametrize("size_bytes", [10, LARGE])
+async def test_what_was_deleted_past_the_trash_is_gone(blobs: BlobStore, size_bytes: int) -> None:
+    data = content(size_bytes)
+    digest = Digest.of(data)
+    with pytest.raises(NotFound):
+        await blobs.undelete(digest)
+    await blobs.put(digest, data)
+    await blobs.delete(digest)
+    await blobs.delete(digest, skip_trash=True)
+
+    with pytest.raises(NotFound):
+        await blobs.undelete(digest)
+    assert await is_absent(blobs, digest)

@@ -38,6 +38,7 @@ class MemoryBlobStore:
     ) -> None:
         self.blobs: dict[Digest, bytes] = {} if other is None else other.blobs
         self.generations: dict[Digest, int] = {} if other is None else other.generations
+        self.trash: dict[Digest, bytes] = {} if other is None else other.trash
         self.faults: Faults = Faults() if other is None else other.faults
         self.calls: list[str] = [] if other is None else other.calls
         self.readers_open = 0
@@ -88,10 +89,21 @@ class MemoryBlobStore:
         await self._called("contains")
         return digest in self.blobs
 
-    async def delete(self, digest: Digest) -> None:
+    async def delete(self, digest: Digest, *, skip_trash: bool = False) -> None:
         await self._called("delete")
-        if self.blobs.pop(digest, None) is not None:
+        data = self.blobs.pop(digest, None)
+        if data is not None:
             self.generations[digest] += 1
+            self.trash[digest] = data
+        if skip_trash:
+            self.trash.pop(digest, None)
+
+    async def undelete(self, digest: Digest) -> Stored:
+        await self._called("undelete")
+        data = self.blobs.get(digest, self.trash.get(digest))
+        if data is None:
+            raise NotFound(f"nothing of {digest} is left")
+        return self._keep(digest, data)
 
     async def list_page(
         self, after: Digest | None, limit: int

@@ -31,7 +31,7 @@ async def test_a_deleted_blob_is_gone_until_somebody_puts_it_again() -> None:
             await cluster.calm()
             for node in cluster.owners(DIGEST):
                 assert node.state_of(DIGEST).root == dead(generation)
-                assert not node.holds(DIGEST)
+                assert node.state_of(DIGEST).in_trash
 
 
 @in_virtual_time

@@ -81,6 +81,15 @@ class Views:
             "copies": [held, away],
         }
 
+    async def garbage(self, *, begin: bool) -> Mapping[str, object]:
+        trash = {"what": "trash", "fate": "stays", "why": "its time is not over"}
+        chunks = {"what": "chunks", "fate": "goes now", "why": "no blob needs them"}
+        chunks |= {"records": 1_200, "bytes": 5 << 30}
+        tallies = [chunks, trash | {"records": 1, "bytes": 7}]
+        first = {"node": "node-1", "error": None, "complete": True, "tallies": tallies}
+        away = {"node": "node-3", "error": "no answer", "complete": False, "tallies": []}
+        return {"nodes": [first, away], "begun": begin}
+
 
 @dataclass(frozen=True, slots=True)
 class Said:

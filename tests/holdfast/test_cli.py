@@ -136,6 +136,35 @@ async def test_rm_deletes_and_absent_is_fine(shell: Shell) -> None:
     assert not shell.store.blobs
 
 
+async def test_a_deleted_blob_comes_back_until_it_is_gone_for_good(shell: Shell) -> None:
+    await shell.store.put(HELLO, b"hello")
+    await shell("rm", str(HELLO))
+
+    back = await shell("admin", "undelete", str(HELLO))
+    there = await shell("admin", "undelete", str(HELLO), "--json")
+    await shell("rm", "--now", str(HELLO))
+    gone = await shell("admin", "undelete", str(HELLO))
+
+    assert (back.code, back.text) == (0, f"{HELLO} is back\n")
+    assert there.json == {"digest": str(HELLO), "size": 5, "restored": False}
+    assert (gone.code, gone.text) == (1, "")
+    assert f"nothing of {HELLO} is left" in gone.err
+
+
+async def test_gc_says_what_goes_and_why(shell: Shell) -> None:
+    said = await shell("admin", "gc", "--dry-run")
+    dry = await shell("admin", "gc", "--dry-run", "--json")
+    begun = await shell("admin", "gc", "--json")
+
+    assert said.text == (
+        "NODE    WHAT    FATE      RECORDS  SIZE     WHY\n"
+        "node-1  chunks  goes now  1,200    5.0 GiB  no blob needs them\n"
+        "node-1  trash   stays     1        7 B      its time is not over\n"
+        "node-3 did not say: no answer\n"
+    )
+    assert (dry.json["begun"], begun.json["begun"]) == (False, True)
+
+
 async def test_ls_shows_everything_however_many_pages_it_takes(shell: Shell) -> None:
     for number in range(1_500):
         data = str(number).encode()

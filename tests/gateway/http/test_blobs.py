@@ -149,6 +149,30 @@ async def test_a_delete_is_204_also_when_there_was_nothing() -> None:
     assert "content-length" not in first.headers
 
 
+async def test_what_was_deleted_comes_back_unless_the_trash_was_skipped() -> None:
+    undelete = f"/v1/admin/undelete/{DIGEST}"
+    async with running_door() as door:
+        await ask(door, "PUT", PATH, body=HELLO)
+        await ask(door, "DELETE", PATH)
+        back, there = await ask(door, "POST", undelete), await ask(door, "POST", undelete)
+        got = await ask(door, "GET", PATH)
+        deleted = await ask(door, "DELETE", f"{PATH}?now=1")
+        gone = await ask(door, "POST", undelete)
+
+    assert (back.status, there.status, got.body) == (201, 200, HELLO)
+    assert json.loads(back.body) == {"digest": str(DIGEST), "size": len(HELLO), "created": True}
+    assert (deleted.status, gone.status, gone.code) == (204, 404, "not_found")
+
+
+@pytest.mark.parametrize("query", ["now=2", "now=", "now=true", "now=1&now=1", "later=1"])
+async def test_a_delete_with_a_misspelt_parameter_deletes_nothing(query: str) -> None:
+    async with running_door() as door:
+        await ask(door, "PUT", PATH, body=HELLO)
+
+        assert (await ask(door, "DELETE", f"{PATH}?{query}")).status == 400
+        assert (await ask(door, "GET", PATH)).status == 200
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [

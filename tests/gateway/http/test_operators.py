@@ -60,6 +60,9 @@ async def test_status_and_where_are_json() -> None:
         assert json.loads(status.body) == {"nodes": [{"node": "n1", "up": True}]}
         assert json.loads(where.body) == {"digest": str(DIGEST), "copies": ["n1"]}
         assert door.views.asked == [DIGEST]
+        dry, begun = await ask(door, "GET", "/v1/admin/gc"), await ask(door, "POST", "/v1/admin/gc")
+        assert json.loads(dry.body) == {"nodes": [], "begun": False}
+        assert json.loads(begun.body) == {"nodes": [], "begun": True}
         door.views.is_away = True
         assert (await ask(door, "GET", f"/v1/admin/where/{DIGEST}")).code == "unavailable"
 
