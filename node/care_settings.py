@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from node.collection.collection_settings import CollectionSettings
 from node.repair.repair_settings import RepairSettings
+from node.scrub.scrub_settings import ScrubSettings
 
 
 class CareSettings(Struct, frozen=True):
@@ -13,3 +14,4 @@ class CareSettings(Struct, frozen=True):
 
     repair: RepairSettings = RepairSettings()
     collection: CollectionSettings = CollectionSettings()
+    scrub: ScrubSettings = ScrubSettings()

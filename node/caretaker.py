@@ -1,4 +1,4 @@
-"""What goes on behind a store while it is open: rejoining, repair, collection.
+"""What goes on behind a store while it is open: rejoining, repair, scrub, collection.
 
 Rules:
 1.  It yields to clients: its calls travel on connections of their own, and its copying is limited.
@@ -17,14 +17,19 @@ from typing import Final
 
 import structlog
 
+from node.care_report import CareReport
 from node.care_settings import CareSettings
 from node.collection.collection import Collection
 from node.handler import Asker, Response
 from node.heard_transport import HeardTransport
+from node.incidents import Incidents
 from node.local_store import LocalRecordStore
 from node.membership import Membership
 from node.rejoin import Rejoin
+from node.repair.ledger_reader import LedgerReader
 from node.repair.repair import Repair
+from node.scrub.scrub import Scrub
+from node.trends import Trends
 from ring.errors import Unsupported
 from ring.messages import Request
 from ring.seams import Clock, Transport
@@ -39,7 +44,8 @@ class Caretaker:
     """The background work of one node on one open store.
 
     counters: shared with the node's others, and with the caretakers before.
-    served: how many questions of clients the node has answered so far.
+    served: how many questions of clients the node has answered so far.  incidents: what happened to
+    records, likewise shared.
     """
 
     def __init__(
@@ -52,8 +58,12 @@ class Caretaker:
         settings: CareSettings,
         counters: Counter[str],
         served: Callable[[], int],
+        incidents: Incidents,
     ) -> None:
         self._counters = counters
+        store.watch_bad_copies(
+            lambda key, words, is_gone: incidents.bad_copy(key, words, is_gone=is_gone)
+        )
         heard = HeardTransport(transport, membership)
         self._rejoin = Rejoin(membership, store, heard)
         self.repair = Repair(
@@ -63,6 +73,30 @@ class Caretaker:
             settings=settings.repair,
             counters=counters,
             served=served,
+            incidents=incidents,
+        )
+        self.scrub = Scrub(
+            membership=membership,
+            store=store,
+            transport=heard,
+            clock=clock,
+            settings=settings.scrub,
+            counters=counters,
+            served=served,
+            incidents=incidents,
+        )
+        self._trends = Trends(counters, lambda: store.usage().bytes_stored)
+        self.report = CareReport(
+            membership=membership,
+            store=store,
+            clock=clock,
+            repair=self.repair,
+            ledger=LedgerReader(membership, store, self.repair, settings.repair),
+            scrub=self.scrub,
+            scrub_settings=settings.scrub,
+            trends=self._trends,
+            incidents=incidents,
+            counters=counters,
         )
         self.collection = Collection(
             membership=membership,
@@ -78,6 +112,8 @@ class Caretaker:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_going("rejoin", self._rejoin.run))
             group.create_task(self._keep_going("repair", self.repair.run))
+            group.create_task(self._keep_going("scrub", self.scrub.run))
+            group.create_task(self._keep_going("trends", self._trends.run))
             group.create_task(self._keep_going("collection", self.collection.run))
 
     async def _keep_going(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -99,6 +135,8 @@ class Caretaker:
         response = await self.collection.handle(request)
         if response is None:
             response = await self.repair.handle(request, asker)
+        if response is None:
+            response = await self.report.handle(request)
         if response is not None:
             return response
         raise Unsupported(f"{type(request).__name__} is not served by this release")

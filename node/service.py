@@ -23,6 +23,7 @@ from typing import Final
 from node.care_settings import CareSettings
 from node.caretaker import Caretaker
 from node.handler import Asker, Begun, Response
+from node.incidents import Incidents
 from node.local_store import LocalRecordStore
 from node.marker import NO_PARTITIONS, NodeFiles
 from node.membership import Membership
@@ -86,6 +87,7 @@ class NodeService:
         )
         self._holder = StoreHolder(open_store)
         self.counters: Counter[str] = Counter()
+        self.incidents = Incidents(clock)
         self._caretaker: Caretaker | None = None
         self._asked = 0  # how often by somebody who is no peer; background work yields to them
 
@@ -204,7 +206,7 @@ class NodeService:
                 state = await store.bury(key, generation, keep_value=not skips_trash)
                 return Response(messages.RecordReply(state), None, self._votes(key.digest))
             case messages.VerifyRecord(key):
-                return await self._verify(store, key)
+                return await self._verify(store, key, asker)
             case listing.ListRecords() | listing.ListClaims() | control.GetFloors():
                 return await self._enumerate(store, request)
         if self._caretaker is None:
@@ -294,8 +296,12 @@ class NodeService:
         flags = [yes and vote for yes, vote in zip(confirmed, votes, strict=True)]
         return Response(messages.FlagsReply(tuple(flags)), None, all(votes))
 
-    async def _verify(self, store: LocalRecordStore, key: RecordKey) -> Response:
-        verdict = await store.verify(key)
+    async def _verify(
+        self, store: LocalRecordStore, key: RecordKey, asker: Asker
+    ) -> Response:
+        who = f"node {asker.name}" if asker.is_peer else "a gateway"
+        with self.incidents.looking(key, f"found when {who} asked for it"):
+            verdict = await store.verify(key)
         if verdict is messages.CopyVerdict.QUARANTINED:
             self.counters["reported_copies_quarantined_total"] += 1
         return Response(messages.VerifyReply(verdict), None, self._votes(key.digest))
@@ -321,8 +327,10 @@ class NodeService:
             records, bytes_stored = usage.records, usage.bytes_stored
             quarantined = usage.quarantined_total
         holder = self._holder
+        report = {} if self._caretaker is None else self._caretaker.report.further_counters()
         counters = {
             **self.counters,
+            **report,
             "quarantined_total": quarantined,
             "index_damaged_total": holder.damaged_total,
             "index_mended_total": holder.mended_total,
@@ -349,6 +357,7 @@ class NodeService:
             settings=self._care,
             counters=self.counters,
             served=lambda: self._asked,
+            incidents=self.incidents,
         )
         try:
             await self._caretaker.run()

@@ -19,6 +19,7 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
+from node.incidents import Incidents
 from node.local_store import LocalRecordStore
 from node.membership import Membership
 from node.repair.pace import Pace
@@ -33,6 +34,7 @@ from ring.facts import needs_value
 from ring.keepers import keepers
 from ring.life import NodeId
 from ring.messages import CopyVerdict
+from ring.operating import IncidentKind
 from ring.recipe import Recipe
 from ring.record import RecordKey, RecordKind, RecordState, is_live
 from ring.repair_plan import Need, RepairPlan, plan_repair
@@ -59,8 +61,10 @@ class Copier:
         pace: Pace,
         counters: Counter[str],
         *,
+        incidents: Incidents,
         copies_at_once: int,
         is_garbage: IsGarbage | None = None,
+        when_agreed: Callable[[RecordKey], None] | None = None,
     ) -> None:
         self.absent: tuple[NodeId, ...] = ()
         self.troubles: dict[RecordKey, str] = {}
@@ -69,6 +73,8 @@ class Copier:
         self._peers = peers
         self._pace = pace
         self._counters = counters
+        self._incidents = incidents
+        self._when_agreed = when_agreed
         self._turns = asyncio.Semaphore(copies_at_once)
         self._recipes = RecipeCheck(membership, store, peers)
         self._is_garbage = is_garbage
@@ -102,6 +108,8 @@ class Copier:
             lacking.setdefault(node, []).append(key)
         if plan.need is Need.NOTHING:
             self.troubles.pop(key, None)
+            if self._when_agreed is not None and answers and not plan.lacking:
+                self._when_agreed(key)
             asked = {*placement.eligible} - {self._membership.node}
             return bool(answers) or not asked
         async with self._turns:
@@ -181,6 +189,8 @@ class Copier:
             return False
         self._counters["repair_copied_total"] += taken
         self._counters["repair_copied_bytes_total"] += len(value) if taken else 0
+        if taken:
+            self._incidents.note(key, IncidentKind.FETCHED, f"a verified copy came from {node}")
         return taken
 
     async def _may_spread(
@@ -215,6 +225,7 @@ class Copier:
             log.info("a record cannot be repaired yet", digest=str(key.digest), reason=words)
         if key in self.troubles or len(self.troubles) < _TROUBLES_MAX:
             self.troubles[key] = words
+        self._incidents.note(key, IncidentKind.NOT_REPAIRED, words)
         return False
 
     # --- asking and telling -----------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Final
 
 import structlog
 
+from node.incidents import Incidents
 from node.local_store import LocalRecordStore
 from node.membership import Membership
 from node.repair.peers import Peers
@@ -26,6 +27,7 @@ from ring.facts import needs_value
 from ring.keepers import keepers
 from ring.life import NodeId
 from ring.messages import CopyVerdict
+from ring.operating import IncidentKind
 from ring.quorum import Placement
 from ring.record import RecordKey
 from ring.repair_plan import has_all_of, is_known
@@ -44,8 +46,10 @@ class Handoff:
         store: LocalRecordStore,
         peers: Peers,
         counters: Counter[str],
+        incidents: Incidents,
     ) -> None:
         self.waiting = 0
+        self._incidents = incidents
         self._membership = membership
         self._store = store
         self._peers = peers
@@ -124,6 +128,9 @@ class Handoff:
 
         dropped = await self._store.drop(key, still=still)
         self._counters["repair_handed_over_total"] += dropped
+        if dropped:
+            words = "every owner has a verified copy; the one kept here for them was dropped"
+            self._incidents.note(key, IncidentKind.HANDED_OVER, words)
         return dropped
 
     async def _described(

@@ -21,6 +21,7 @@ import structlog
 from msgspec import Struct
 
 from node.handler import Asker, Response
+from node.incidents import Incidents
 from node.local_store import LocalRecordStore
 from node.membership import Membership
 from node.repair.comparison import Compared, Comparison
@@ -68,6 +69,8 @@ class Repair:
     """See the module.
 
     served: how many requests of clients the node has answered.  last: by peer.
+    rounds: how many were completed.  agreed: records that differed, and when (of loop.time()) it
+    was found that they do not any more.
     """
 
     def __init__(
@@ -79,9 +82,13 @@ class Repair:
         settings: RepairSettings,
         counters: Counter[str],
         served: Callable[[], int],
+        incidents: Incidents,
         is_garbage: IsGarbage | None = None,
     ) -> None:
         self.last: dict[NodeId, LastComparison] = {}
+        self.rounds = 0
+        self.agreed: dict[RecordKey, float] = {}
+        self._is_in_round = False
         self.queue = RepairQueue(
             settings.queue_max, retry_s=settings.retry_s, retry_max_s=settings.retry_max_s
         )
@@ -96,10 +103,12 @@ class Repair:
             self._peers,
             Pace(settings, served),
             counters,
+            incidents=incidents,
             copies_at_once=settings.copies_at_once,
             is_garbage=is_garbage,
+            when_agreed=self._note_agreement,
         )
-        self.handoff = Handoff(membership, store, self._peers, counters)
+        self.handoff = Handoff(membership, store, self._peers, counters, incidents)
         self._shared: dict[tuple[NodeId, tuple[NodeId, ...]], Shared] = {}
         self._shared_of: LiveLayouts | None = None
         self._wanted = asyncio.Event()  # somebody asked for a round at once
@@ -114,9 +123,10 @@ class Repair:
 
     # --- what others tell and ask -----------------------------------------------------------------
 
-    def start_now(self) -> None:
-        """Begin a round of comparisons at once."""
+    def start_now(self) -> int:
+        """Begin a round of comparisons at once; what `rounds` will be when it is over."""
         self._wanted.set()
+        return self.rounds + (2 if self._is_in_round else 1)
 
     def lost(self, key: RecordKey) -> None:
         """The copy that was here turned out bad or missing."""
@@ -180,7 +190,10 @@ class Repair:
         while True:
             self._wanted.clear()
             if self._membership.votes_everywhere:
+                self._is_in_round = True
                 await self._round()
+                self._is_in_round = False
+                self.rounds += 1
             try:
                 async with asyncio.timeout(self._settings.interval_s):
                     await self._wanted.wait()
@@ -224,6 +237,14 @@ class Repair:
         for key in compared.differing:
             self.queue.add(key, "comparison", due_s, peer)
         self._work.set()
+
+    def _note_agreement(self, key: RecordKey) -> None:
+        compared = [last.at_s for last in self.last.values()]
+        if len(self.agreed) >= DIFFERENCES_MAX:
+            oldest_s = min(compared, default=0.0)
+            self.agreed = {one: at_s for one, at_s in self.agreed.items() if at_s >= oldest_s}
+        if len(self.agreed) < DIFFERENCES_MAX:
+            self.agreed[key] = asyncio.get_running_loop().time()
 
     async def _attend_for_ever(self) -> None:
         loop = asyncio.get_running_loop()

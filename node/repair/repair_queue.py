@@ -57,6 +57,10 @@ class RepairQueue:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    def has(self, key: RecordKey) -> bool:
+        """Whether it waits to be looked at."""
+        return key in self._tasks
+
     def add(
         self, key: RecordKey, reason: str, due_s: float, node: NodeId | None = None
     ) -> bool:

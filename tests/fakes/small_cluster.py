@@ -20,6 +20,7 @@ from node.marker import Marker, NodeFiles
 from node.memory_disk import MemoryDisk
 from node.memory_store import MemoryRecordStore
 from node.repair.repair_settings import RepairSettings
+from node.scrub.scrub_settings import ScrubSettings
 from node.service import NodeService
 from ring.digest import Buffer, Digest
 from ring.layout import Layout, LiveLayouts, Member
@@ -41,6 +42,7 @@ CALM_CARE = CareSettings(
     collection=CollectionSettings(
         interval_s=NEVER_S, interval_max_s=NEVER_S, room_interval_s=NEVER_S
     ),
+    scrub=ScrubSettings(idle_s=NEVER_S),
 )
 BLOB = b"blob"
 DIGEST = Digest.of(BLOB)
