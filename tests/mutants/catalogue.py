@@ -9,6 +9,7 @@ from tests.mutants.planted_index import INDEX_MUTANTS
 from tests.mutants.planted_mending import MENDING_MUTANTS
 from tests.mutants.planted_pages import PAGE_MUTANTS
 from tests.mutants.planted_recordlog import RECORD_LOG_MUTANTS
+from tests.mutants.planted_repair import REPAIR_MUTANTS
 
 MUTANTS: Final = (
     *CLUSTER_MUTANTS,
@@ -16,4 +17,5 @@ MUTANTS: Final = (
     *MENDING_MUTANTS,
     *PAGE_MUTANTS,
     *RECORD_LOG_MUTANTS,
+    *REPAIR_MUTANTS,
 )

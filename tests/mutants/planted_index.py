@@ -137,10 +137,10 @@ INDEX_MUTANTS: Final = (
     ),
     Mutant(
         "index: dropped claims show through from below",
-        "node/index/indexed_table.py",
-        "            if key in layer.unclaimed:\n"
+        "node/index/layered_claims.py",
+        "            if chunk in layer.unclaimed:\n"
         "                break\n",
-        "            if key in layer.unclaimed and False:\n"
+        "            if chunk in layer.unclaimed and False:\n"
         "                break\n",
         TABLE,
     ),
