@@ -10,6 +10,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
+from node.collection.collection_settings import DAY_S
 from ring.address import Address
 from ring.errors import BadRequest
 from ring.life import NodeId
@@ -37,6 +38,9 @@ class NodeConfig:
     accept_blank: whether an empty data directory of a node that others remember may be filled again
         without asking an operator.
     drain_s: how long requests under way may take after SIGTERM, in seconds.
+    trash_s: how long deleted bytes can be had back, in seconds, if there is room.
+    chunk_grace_s: how long chunks that no blob needs are left alone, in seconds; an upload that
+        takes longer than half of it may have to be repeated.
     """
 
     id: NodeId
@@ -46,6 +50,8 @@ class NodeConfig:
     store: StoreKind = StoreKind.PAGES
     accept_blank: bool = False
     drain_s: float = DRAIN_S
+    trash_s: float = DAY_S
+    chunk_grace_s: float = DAY_S
 
     def __post_init__(self) -> None:
         problems = []
@@ -60,6 +66,9 @@ class NodeConfig:
             problems.append("data_dir: must name a directory")
         if not 0 <= self.drain_s < float("inf"):
             problems.append(f"drain_s: {self.drain_s} is no number of seconds to wait")
+        for name in ("trash_s", "chunk_grace_s"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                problems.append(f"{name}: {getattr(self, name)} is no number of seconds")
         if problems:
             raise BadRequest("\n".join(problems))
 

@@ -207,8 +207,6 @@ class Membership:
 
     async def learn_earlier(self, layout: Layout) -> None:
         """Keep a layout that is over; raises NotAdmitted, DiskFull or StorageFault."""
-        if not self.admitted:
-            raise NotAdmitted(f"{self.node} has no place to remember layouts: {self.reason}")
         await self.layouts.learn_earlier(layout, self._files)
 
     async def introduce_to(self, peer: NodeId) -> Life | None:

@@ -14,6 +14,8 @@ from typing import Final
 
 import structlog
 
+from node.care_settings import CareSettings
+from node.collection.collection_settings import CollectionSettings
 from node.config import NodeConfig, StoreKind
 from node.file_store import FileRecordStore
 from node.handler import Asker
@@ -75,6 +77,11 @@ async def run_node(
             clock=clock,
             randomness=randomness,
             accept_blank=config.accept_blank,
+            care=CareSettings(
+                collection=CollectionSettings(
+                    grace_s=config.chunk_grace_s, trash_s=config.trash_s
+                )
+            ),
         )
         server = NodeServer(service, credentials, randomness)
         health = NodeHealth(

@@ -150,7 +150,7 @@ class Purge:
         """Learn the layout of an epoch that is over from any peer."""
         layouts = self._membership.layouts
         for node in layouts.live.newest.nodes:
-            if node == self._membership.node:
+            if node == self._membership.node or not self._membership.admitted:
                 continue
             try:
                 answer = await self._transport.call(
