@@ -8,14 +8,16 @@ replaced.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from ring.digest import Digest
 from ring.errors import Corrupt
 from ring.layout import LiveLayouts
 from ring.life import NodeId
 from ring.recipe import Recipe
-from ring.record import RecordKey, RecordKind, is_live
+from ring.record import NO_ROOT, RecordKey, RecordKind, is_dead
 from tests.sim.machine import Machine
 from tests.sim.promises import Promises
 from tests.sim.stores import copy_in
@@ -44,6 +46,7 @@ class DamageBudget:
         self._lost: dict[NodeId, int] = {}  # the incarnation that it has to reach
         self._damaged: dict[tuple[NodeId, Digest], None] = {}
         self._logs: dict[NodeId, None] = {}
+        self._threatened: Counter[NodeId] = Counter()
         self._ever: dict[Digest, None] = {}
 
     @property
@@ -58,7 +61,7 @@ class DamageBudget:
     def may_damage(self, node: NodeId, digests: Sequence[Digest]) -> bool:
         """Whether a node's copies of these may be lost."""
         self._forgive()
-        anywhere = {*self._lost, *self._logs, node}
+        anywhere = {*self._lost, *self._logs, *(+self._threatened), node}
         if len(anywhere) > self._spare:
             return False
         for digest in digests:
@@ -81,6 +84,16 @@ class DamageBudget:
             self._damaged[node, digest] = None
             self._promises.excuse(node, digest)
 
+    @contextmanager
+    def threatened(self, node: NodeId) -> Iterator[None]:
+        """Any copy of a node may be damaged meanwhile, unnoticed."""
+        self._threatened[node] += 1
+        self.damage(node, self.digests)
+        try:
+            yield
+        finally:
+            self._threatened[node] -= 1
+
     def damage_log(self, node: NodeId) -> None:
         """What a node's store remembers is damaged: it may refuse to start, or have bad copies."""
         self._logs[node] = None
@@ -100,7 +113,8 @@ class DamageBudget:
             if machine.state == "voter" and machine.boot[0] >= incarnation:
                 del self._lost[node]
         for node, digest in list(self._damaged):
-            if node not in self._logs and self._is_whole(self._machines[node], digest):
+            is_lasting = node in self._logs or self._threatened[node]
+            if not is_lasting and self._is_whole(self._machines[node], digest):
                 del self._damaged[node, digest]
                 self._promises.demand(node, digest)
 
@@ -112,8 +126,10 @@ class DamageBudget:
         if states is None:
             return False
         (state,) = states
+        if is_dead(state.root) and not state.claimed:
+            return True
         if not state.held:
-            return not is_live(state.root) and not state.claimed
+            return state.root == NO_ROOT and not state.claimed
         copy = copy_in(machine.disk, store, RecordKey(digest))
         if copy is None:
             return False

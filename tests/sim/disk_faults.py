@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -18,6 +19,7 @@ from tests.sim.stores import SimPageStore, copy_in, holds_index, holds_values
 
 _INDEX = "index/data"
 _PAIRS_MAX = 1000
+_COMMITTED_IN_S = 15.0  # after its bytes a value counts as stored
 _MENDED_QUICKLY = 2  # the times that a process makes its index anew without waiting for long
 
 
@@ -182,7 +184,6 @@ class DiskFaults:
         if machine is None or not field.budget.may_lose(machine.node):
             return
         process = machine.process
-        field.budget.damage(machine.node, field.budget.digests)
 
         def strike(node: FileNode, offset: int, data: bytes) -> None:
             field.trace.fault(kind, machine.node, offset, len(data))
@@ -191,9 +192,11 @@ class DiskFaults:
         def takes(path: str) -> bool:
             return machine.process is process and (holds_values(path) or holds_index(path))
 
-        machine.disk.faults.strike = Strike(takes, strike)
-        await field.pause(5.0)
-        machine.disk.faults.strike = None
+        with field.budget.threatened(machine.node):
+            machine.disk.faults.strike = Strike(takes, strike)
+            await field.pause(5.0)
+            machine.disk.faults.strike = None
+            await asyncio.sleep(_COMMITTED_IN_S)
 
     # --- what a store knows -----------------------------------------------------------------------
 

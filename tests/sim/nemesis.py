@@ -20,6 +20,7 @@ from tests.sim.options import Weather
 from tests.sim.process_faults import ProcessFaults
 
 _ALONE_MARGIN_S = 12.0  # longer than any operation that still met the node before this one
+_LONG_AFTER_S = 40 * 24 * 3600.0  # what waits for a wall clock that was wrong has waited enough
 _SPOIL_INDEXES = {"index-damage", "index-lost", "torn", "misdirected"}
 _WEIGHTS = {"power-cut": 2, "rot": 3, "torn": 2, "misdirected": 3, "wipe": 2, "roll-back": 3}
 
@@ -64,6 +65,8 @@ class Nemesis:
         network.faults.slow.clear()
         for machine in self._field.machines.values():
             machine.disk.faults.heal()
+            if "clock" in self._moves:
+                machine.clock.skew_s = _LONG_AFTER_S
             machine.thaw()
             if not machine.is_up:
                 machine.start()

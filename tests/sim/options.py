@@ -58,7 +58,8 @@ class Options:
     large: one blob of the pool is larger than a chunk, and one is its first chunk.
     genesis_is_rough: faults begin before the first start is over.
     repair_s: between two comparisons of a node with another.  absent_s: a node that is silent for
-    so long is made up for.  converges: in peace the cluster must come to rest.
+    so long is made up for.  grace_s: of chunks that nobody needs.  trash_s: of deleted bytes.
+    converges: in peace the cluster must come to rest.
     work_s: when clients stop, however much they still had in mind.
     """
 
@@ -88,6 +89,8 @@ class Options:
     faults_at_once: int = 2
     repair_s: float = 2.0
     absent_s: float = 900.0
+    grace_s: float = 5.0
+    trash_s: float = 2.0
     work_s: float = 90.0
     settle_s: float = 120.0
     converges: bool = True
@@ -107,10 +110,11 @@ class Options:
         storm = weather is Weather.STORM
         store = rng.choice(("memory", *["files"] * 3, *["pages"] * 4))
         is_long = storm and rng.random() < 0.04
+        more = rng.choice((0, 0, 0, 1, 1, 2, rng.choice((3, 4))))
         return cls(
-            members=replicas + rng.choice((0, 0, 0, 1, 1, 2, rng.choice((3, 4)))),
+            members=replicas + more,
             replicas=replicas,
-            zones=rng.choice((1, 1, 3)),
+            zones=3 if more > 1 else 1,  # few shapes: each costs a layout
             gateways=rng.choice((1, 2, 3)),
             clients=rng.choice((1, 2, 3, 4)),
             operations=rng.randrange(10, 50),
@@ -119,7 +123,7 @@ class Options:
             store=store,
             weather=weather,
             faults=_faults(rng, weather, store),
-            large=rng.random() < 0.1,
+            large=rng.random() < 0.07,
             genesis_is_rough=storm and rng.random() < 0.3,
             disk_latency_s=rng.choice((0.0001, 0.001, 0.01)),
             delay_s=rng.choice((0.0002, 0.001, 0.02)),
@@ -131,8 +135,10 @@ class Options:
             write_patience_s=rng.choice((0.05, 1.0, 1.0)),
             fault_every_s=rng.choice((1.0, 3.0, 8.0)),
             faults_at_once=rng.choice((1, 2, 3)),
-            repair_s=rng.choice((1.0, 3.0, 10.0)),
+            repair_s=rng.choice((0.5, 1.0, 5.0)),
             absent_s=rng.choice((3.0, 20.0, 900.0)),
+            grace_s=rng.choice((1.0, 5.0, 20.0)),
+            trash_s=rng.choice((0.0, 2.0, 10.0)),
             work_s=300.0 if is_long else 90.0,
         )
 

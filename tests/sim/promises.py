@@ -5,11 +5,13 @@ node says is durable the moment it says it: the root of every answer about a rec
 behind an acknowledged put, the claim behind a confirmed chunk.  A wiped disk promises nothing.
 
 A spare may hand its record over and forget all of it; an owner may purge a tombstone, which its
-floor then tells of.  Whether both came too early is seen by the checks of the whole cluster.
+floor then tells of, and collect a chunk that nobody needs.  Whether that came too early is seen by
+the checks of the whole cluster.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from node.handler import Response
@@ -53,10 +55,14 @@ class Promise:
 
 
 class Promises:
-    """What every node has said, and a check of it."""
+    """What every node has said, and a check of it.
 
-    def __init__(self, live: LiveLayouts) -> None:
+    is_needed: whether a chunk belongs to a blob that must be there.
+    """
+
+    def __init__(self, live: LiveLayouts, is_needed: Callable[[Digest], bool]) -> None:
         self._live = live
+        self._is_needed = is_needed
         self._by_node: dict[NodeId, dict[RecordKey, Promise]] = {}
         self._rotten: dict[tuple[NodeId, Digest], None] = {}
 
@@ -117,8 +123,9 @@ class Promises:
     def _may_forget(self, node: NodeId, key: RecordKey, promise: Promise, floor: int) -> bool:
         if node not in self._live.placement(key.digest).owners:
             return True
-        was_buried = promise.root != NO_ROOT and not is_live(promise.root)
-        return was_buried and not promise.claimed and generation_of(promise.root) <= floor
+        if promise.root == NO_ROOT:
+            return not self._is_needed(key.digest)
+        return not promise.claimed and generation_of(promise.root) <= floor
 
     def _faults(
         self,
@@ -131,9 +138,10 @@ class Promises:
         found = []
         if state.root < promise.root:
             found.append(f"it said root {promise.root} and has {state.root}")
-        if promise.claimed and not state.claimed:
+        is_chunk = promise.claimed and self._is_needed(key.digest)
+        if is_chunk and not state.claimed:
             found.append("it claimed the chunk and has no claim")
-        needs_value = promise.has_value and (is_live(state.root) or promise.claimed)
+        needs_value = promise.has_value and (is_live(state.root) or is_chunk)
         if needs_value and (node, key.digest) not in self._rotten:
             if not isinstance(value, bytes | bytearray | memoryview):
                 found.append(f"it acknowledged bytes and has none ({state})")

@@ -71,7 +71,7 @@ def record_digests(blobs: list[Blob]) -> list[Digest]:
 
 
 def _drawn(rng: Random, size_bytes: int, algorithm: Algorithm) -> Blob:
-    data = rng.randbytes(size_bytes)
+    data = (rng.randbytes(64) * (size_bytes // 64 + 1))[:size_bytes]
     return Blob(Digest.of(data, algorithm), data)
 
 

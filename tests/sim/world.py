@@ -17,9 +17,11 @@ from random import Random
 
 from gateway.calls import CallSettings
 from node.care_settings import CareSettings
+from node.collection.collection_settings import CollectionSettings
 from node.handler import Response
 from node.local_store import LocalRecordStore
 from node.repair.repair_settings import RepairSettings
+from ring.digest import Digest
 from ring.errors import Corrupt
 from ring.layout import Layout, LiveLayouts, Member
 from ring.life import NodeId
@@ -81,7 +83,7 @@ class World:
         self.network = Network(self._branch(), self.trace, self)
         self.layout = layout_of(self.options.members, self.options.replicas, self.options.zones)
         self.layouts = LiveLayouts((self.layout,))
-        self.promises = Promises(self.layouts)
+        self.promises = Promises(self.layouts, self._is_needed)
         self.blobs: list[Blob] = pool(self._branch(), self.options)
         self.machines = {node: self._machine(node) for node in self.layout.nodes}
         self.gateways = Gateways(
@@ -208,7 +210,7 @@ class World:
                 highest = max(operation.bury_generations, default=0)
                 buried[partition] = max(highest, buried.get(partition, 0))
         promised = [b.digest for b in self.blobs if is_promised(self.history, b.digest)]
-        return differences(stocks, self.layouts, promised=promised, buried=buried, only=False)
+        return differences(stocks, self.layouts, promised=promised, buried=buried, only=True)
 
     def _judge_machines(self) -> None:
         for machine in self.machines.values():
@@ -261,6 +263,13 @@ class World:
         """See Observer."""
         self.promises.heard(node, request, response)
 
+    def _is_needed(self, digest: Digest) -> bool:
+        """Whether a chunk is one of a blob that must be there."""
+        return any(
+            digest in record_digests([blob]) and is_promised(self.history, blob.digest)
+            for blob in self.blobs
+        )
+
     async def _check_store(self, node: NodeId, store: LocalRecordStore) -> None:
         try:
             broken = await self.promises.broken(node, store)
@@ -299,7 +308,17 @@ class World:
                 call_timeout_s=2.0,
                 retry_s=0.5,
                 retry_max_s=8.0,
-            )
+            ),
+            collection=CollectionSettings(
+                grace_s=options.grace_s,
+                trash_s=options.trash_s,
+                interval_s=1.0,
+                interval_max_s=4.0,
+                call_timeout_s=2.0,
+                free_bytes_min=0,
+                alive_memory_s=5.0,
+                collected_memory_s=10.0,
+            ),
         )
 
     def _set_network(self) -> None:
