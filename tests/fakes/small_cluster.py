@@ -66,7 +66,8 @@ class SmallNode:
         self.node = node
         self.care = care
         self.disk: Disk = MemoryDisk(GIB)
-        self.store = MemoryRecordStore(ManualClock())
+        self.clock = ManualClock()
+        self.store = MemoryRecordStore(self.clock)
         self.service: NodeService
         self.layout = layout
         self._network = network
@@ -92,7 +93,7 @@ class SmallNode:
             disk=self.disk,
             open_store=self._open_store,
             transport=DirectTransport(self._network, self.node, is_peer=True),
-            clock=ManualClock(),
+            clock=self.clock,
             randomness=self._randomness,
             accept_blank=accept_blank,
             care=self.care,
@@ -113,7 +114,7 @@ class SmallNode:
         """An empty disk takes the place of the one that was there."""
         assert self._run is None
         self.disk = MemoryDisk(GIB)
-        self.store = MemoryRecordStore(ManualClock())
+        self.store = MemoryRecordStore(self.clock)
 
     async def snapshot(self) -> Snapshot:
         """A copy of everything on the disk."""
