@@ -133,6 +133,7 @@ class Cover:
     def pass_over(self, node: NodeId) -> None:
         """In place of asking a node that was named: others shall do, if they can."""
         self._settle(node)
+        self._again.pop(node, None)  # it was not asked again after all: what it said stays void
         if node not in self.answers:
             self._passed_over.append(node)
 
