@@ -2,8 +2,8 @@
 
 Rules:
 1.  Repair only pulls: a node takes what others have, and tells others what they might take.
-2.  The newest root counts, whoever has it; a settled tombstone counts as none, since it is on its
-    way out and everybody has seen it.
+2.  The newest root counts, whoever has it.  A settled tombstone is not spread, since it is on its
+    way out and everybody has seen it; but who has it lacks no older root either.
 3.  Any copy of the bytes will do, at whatever generation: they are checked against the digest.
 4.  Claims are a union.
 5.  Nothing is concluded from silence: who did not answer is neither source nor lacking.
@@ -16,7 +16,6 @@ import enum
 from collections.abc import Collection, Mapping
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from ring.comparing import Description
 from ring.facts import EMPTY_FINGERPRINT
@@ -57,10 +56,9 @@ def plan_repair(
     keeps: bool,
 ) -> RepairPlan:
     """keepers: the other nodes that shall have the record; keeps: whether this one shall."""
-    own = _effective(own)
-    others = {node: _effective(answer) for node, answer in answers.items()}
+    others = answers
     known = [own, *others.values()]
-    root = Root(max(found.state.root for found in known))
+    root = Root(max(_spreading_root(found.state) for found in known))
     wanted = is_live(root) or any(found.state.claimed for found in known)
     sources = tuple(node for node, found in others.items() if found.state.held)
     claims_from = tuple(
@@ -86,8 +84,7 @@ def plan_repair(
 
 def has_all_of(theirs: Description, own: Description) -> bool:
     """Whether somebody who answered `theirs` has a verified copy and all else that is here."""
-    own, theirs = _effective(own), _effective(theirs)
-    if theirs.state.root < own.state.root:
+    if theirs.state.root < _spreading_root(own.state):
         return False
     if own.state.claimed and theirs.claims != own.claims:
         return False
@@ -96,11 +93,9 @@ def has_all_of(theirs: Description, own: Description) -> bool:
     return theirs.state.held and theirs.state.verified_at_s > 0
 
 
-def _effective(found: Description) -> Description:
+def _spreading_root(state: RecordState) -> Root:
     """Rule 2."""
-    if not found.state.settled:
-        return found
-    return Description(replace(found.state, root=NO_ROOT, settled=False), found.claims)
+    return NO_ROOT if state.settled else state.root
 
 
 def _lacks(

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
 import structlog
@@ -126,7 +126,6 @@ class IndexedTable:
 
     @property
     def live_bytes(self) -> Mapping[int, int]:
-        """See LocatedTable."""
         return self._totals.live_bytes
 
     @property
@@ -217,8 +216,8 @@ class IndexedTable:
             after[key] = with_row(after.get(key, before[key]), row)
         for key, location in located.items():
             after[key] = with_location(after.get(key, before[key]), location)
-        known = {chunk: self._claims_watched(chunk) for chunk in unclaimed}
-        new = [claim for claim in dict.fromkeys(claims) if self._is_new_and_watched(*claim)]
+        gone = {chunk: self._claims_watched(chunk) for chunk in unclaimed}
+        new = [claim for claim in dict.fromkeys(claims) if self._is_news(*claim, gone)]
         # From here on nothing can fail.
         fresh = self._fresh
         for key, payload in after.items():
@@ -226,7 +225,7 @@ class IndexedTable:
                 self._totals.replace(before[key], payload)
                 self.sums.record_changed(key, _row(before[key]), _row(payload))
                 fresh.set_row(key, payload)
-        for chunk, claimants in known.items():
+        for chunk, claimants in gone.items():
             for claimant in claimants:
                 self.sums.claim_dropped(chunk, claimant)
         for chunk, claimant in new:
@@ -312,8 +311,10 @@ class IndexedTable:
             looked_up[key] = payload
         return payload
 
-    def _is_new_and_watched(self, chunk: bytes, claimant: bytes) -> bool:
-        return self.sums.watches(chunk) and not self._claims.has(chunk, claimant)
+    def _is_news(self, chunk: bytes, claimant: bytes, gone: Container[bytes]) -> bool:
+        """Whether a claim is to be told of: new, or gone in this very change, which moves a key."""
+        watched = self.sums.watches(chunk)
+        return watched and (chunk in gone or not self._claims.has(chunk, claimant))
 
     def _claims_watched(self, chunk: bytes) -> list[bytes]:
         """All claims on a chunk, where somebody wants to know."""

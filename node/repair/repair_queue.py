@@ -5,12 +5,16 @@ Rules:
     less than `retry_s` after a try that failed: two nodes that keep telling each other of what
     neither can repair must not keep each other busy.
 2.  It is bounded.  What finds no room is counted and forgotten: the next comparison finds it again.
-3.  A record that could not be repaired comes back later, each time after twice as long a wait.
+3.  A record that was looked at is not looked at again within `retry_s`, whoever tells of it: what
+    several nodes tell each other ends, whatever they make of it.
+4.  A record that could not be repaired comes back later, each time after twice as long a wait.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
+import math
 from collections import Counter
 from typing import Final
 
@@ -20,6 +24,7 @@ from ring.life import NodeId
 from ring.record import RecordKey
 
 _DOUBLINGS_MAX: Final = 30
+_LOOKS_FORGOTTEN: Final = 1_024  # at most at once; more than are ever taken at once
 
 
 class RepairTask(Struct):
@@ -51,6 +56,7 @@ class RepairQueue:
         self._tasks: dict[RecordKey, RepairTask] = {}
         self._heap: list[tuple[float, int, RecordKey]] = []
         self._number = 0
+        self._looked_at_s: dict[RecordKey, float] = {}  # the latest, oldest first; rule 3
         self.overflow_total = 0
         self.by_reason: Counter[str] = Counter()
 
@@ -66,6 +72,7 @@ class RepairQueue:
     ) -> bool:
         """Look at a record; `node` has something of it.  False when there is no room."""
         task = self._tasks.get(key)
+        due_s = max(due_s, self._looked_at_s.get(key, -math.inf) + self._retry_s)
         if task is None:
             if len(self._tasks) >= self._limit:
                 self.overflow_total += 1
@@ -88,11 +95,14 @@ class RepairQueue:
             task = self._tasks.get(key)
             if task is not None and task.due_s == due_s:
                 del self._tasks[key]
+                self._looked_at_s.pop(key, None)
+                self._looked_at_s[key] = now_s
                 taken.append(task)
+        self._forget_looks(now_s - self._retry_s)
         return taken
 
     def again(self, task: RepairTask, now_s: float) -> None:
-        """It could not be repaired; rule 3."""
+        """It could not be repaired; rule 4."""
         wait_s = min(self._retry_s * 2.0 ** min(task.attempts, _DOUBLINGS_MAX), self._retry_max_s)
         told = self._tasks.pop(task.key, None)  # meanwhile, of the same record
         task.attempts += 1
@@ -113,6 +123,12 @@ class RepairQueue:
                 return due_s
             heapq.heappop(self._heap)
         return None
+
+    def _forget_looks(self, before_s: float) -> None:
+        for key in list(itertools.islice(self._looked_at_s, _LOOKS_FORGOTTEN)):
+            if len(self._looked_at_s) <= self._limit and self._looked_at_s[key] > before_s:
+                return
+            del self._looked_at_s[key]
 
     def _push(self, task: RepairTask) -> None:
         self._number += 1

@@ -68,8 +68,8 @@ REPAIR_MUTANTS: Final = (
     Mutant(
         "repair: settled tombstones are spread again",
         "ring/repair_plan.py",
-        "    if not found.state.settled:\n        return found\n",
-        "    return found\n",
+        "    return NO_ROOT if state.settled else state.root\n",
+        "    return state.root\n",
         PLAN,
     ),
     Mutant(
@@ -152,8 +152,15 @@ REPAIR_MUTANTS: Final = (
     Mutant(
         "facts: a claim that is there already is added again",
         "node/index/indexed_table.py",
-        "        return self.sums.watches(chunk) and not self._claims.has(chunk, claimant)\n",
-        "        return self.sums.watches(chunk)\n",
+        "        return watched and (chunk in gone or not self._claims.has(chunk, claimant))\n",
+        "        return watched\n",
+        FACTS,
+    ),
+    Mutant(
+        "facts: claims of a chunk that compaction moves are lost from the sum",
+        "node/index/indexed_table.py",
+        "(chunk in gone or not self._claims.has(chunk, claimant))\n",
+        "(not self._claims.has(chunk, claimant))\n",
         FACTS,
     ),
     Mutant(

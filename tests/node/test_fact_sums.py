@@ -75,6 +75,17 @@ async def test_a_chunk_that_is_dropped_takes_its_claims_along(
     assert await total(table) == FactSum()
 
 
+async def test_a_chunk_that_is_moved_keeps_its_claims(subject: tuple[Table, Apply]) -> None:
+    table, apply = subject
+    await total(table)
+    claims = [(CHUNK, blob) for blob in BLOBS]
+    apply(RecordChange(rows={CHUNK: ROW}, claims=claims))
+    before = await total(table)
+    apply(RecordChange(rows={CHUNK: ROW}, dropped=[CHUNK], claims=claims))
+    assert await total(table) == before
+    assert before.count == 1 + len(BLOBS)
+
+
 async def test_kept_is_the_number_of_records_that_must_have_their_bytes(
     subject: tuple[Table, Apply]
 ) -> None:

@@ -79,6 +79,14 @@ def test_a_settled_tombstone_is_not_spread_again() -> None:
     assert plan_repair(settled, {A: NOTHING}, (A,), keeps=True).lacking == ()
 
 
+def test_who_has_settled_a_tombstone_neither_lacks_nor_needs_it() -> None:
+    settled, tombstone = described(dead(1), settled=True), described(dead(1))
+    for own, answers in ((settled, {A: tombstone, B: settled}), (tombstone, {A: settled})):
+        plan = plan_repair(own, answers, (A, B), keeps=True)
+        assert (plan.need, plan.lacking) == (Need.NOTHING, ())
+    assert has_all_of(settled, tombstone)
+
+
 def test_any_good_copy_is_a_source_whatever_its_generation() -> None:
     plan = plan_repair(
         described(live(2)), {A: described(live(2)), B: described(dead(1), held=True)}, (A, B),
