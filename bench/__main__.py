@@ -28,6 +28,7 @@ from bench.peers.scale import QUICK, Scale
 from bench.plan import MIB, Plan, quick
 from bench.proc import file_system
 from bench.profile import LOADS, run_profile
+from bench.repair import run as repair
 from bench.rows import Row, as_json, as_text
 from bench.scratch import scratch_folder
 from bench.store import run as store
@@ -42,10 +43,15 @@ def main(argv: Sequence[str]) -> int:
     options = _options(argv)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        if options.what != "store":
+        if options.what not in {"store", "repair"}:
             require_wrk()
             require_curl()
         with scratch_folder(options.dir) as folder:
+            if options.what == "repair":
+                progress.say(_machine(Plan(folder)))
+                return repair.run_repair(
+                    folder, options.only, is_quick=options.quick, records=options.records
+                )
             if options.what == "store":
                 return _report_store(options, folder)
             return _report(options, _plan(options, folder))
@@ -127,7 +133,9 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     keys = [experiment.key for experiment in experiments(Plan(Path()))]
     parser = _parser(keys)
     options = parser.parse_args(argv)
-    known = {"profile": LOADS, "peers": KEYS, "store": store.KEYS}.get(options.what, keys)
+    known = {
+        "profile": LOADS, "peers": KEYS, "store": store.KEYS, "repair": repair.KEYS
+    }.get(options.what, keys)
     for name in options.only:
         if name not in known:
             parser.error(f"there is no {name!r} here; --only takes {', '.join(known)}")
@@ -142,11 +150,12 @@ def _parser(keys: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("rows", "profile", "peers", "store"),
+        choices=("rows", "profile", "peers", "store", "repair"),
         default="rows",
         help="rows: the figures (default); profile: where the time goes, with py-spy; "
         "peers: the cluster beside what a user would pick instead; "
-        "store: a node's storage engine without a cluster",
+        "store: a node's storage engine without a cluster; "
+        "repair: what comparing costs, and how soon a lost disk is whole",
     )
     parser.add_argument("--json", action="store_true", help="print the rows as a JSON list")
     parser.add_argument(
@@ -155,7 +164,8 @@ def _parser(keys: Sequence[str]) -> argparse.ArgumentParser:
         default=[],
         metavar="NAME",
         help=f"only this, may be repeated; rows: {', '.join(keys)}; profile: {', '.join(LOADS)}; "
-        f"peers: {', '.join(KEYS)}; store: {', '.join(store.KEYS)}",
+        f"peers: {', '.join(KEYS)}; store: {', '.join(store.KEYS)}; "
+        f"repair: {', '.join(repair.KEYS)}",
     )
     parser.add_argument("--quick", action="store_true", help="small and short: does it work?")
     parser.add_argument(
@@ -170,7 +180,7 @@ def _parser(keys: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--start-blobs", type=int, help="blobs on the node that starts")
     parser.add_argument("--upload-mib", type=int, help="size of each of the 64 uploads")
-    parser.add_argument("--records", type=int, help="store: records in the store that is opened")
+    parser.add_argument("--records", type=int, help="store, repair: how many records")
     parser.add_argument("--seconds", type=int, default=5, help="profile: length of each load")
     parser.add_argument("--native", action="store_true", help="profile: show C frames too")
     return parser

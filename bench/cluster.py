@@ -56,10 +56,11 @@ def roles(
 
 
 class Cluster:
-    """A running cluster; port is the gateway's."""
+    """A running cluster; port is the gateway's, folder that of its data and log."""
 
-    def __init__(self, child: Child, port: int) -> None:
+    def __init__(self, child: Child, port: int, folder: Path) -> None:
         self._child = child
+        self.folder = folder
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
@@ -103,7 +104,7 @@ def running_cluster(plan: Plan, deadline: Deadline) -> Iterator[Cluster]:
     ]
     child = Child(argv, folder / "serve.log")
     try:
-        cluster = Cluster(child, port)
+        cluster = Cluster(child, port, folder)
         cluster.wait_ready(deadline)
         yield cluster
     finally:
