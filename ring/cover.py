@@ -153,9 +153,13 @@ class Cover:
         return not self.in_flight or bool(lost)
 
     def _may_do_without(self) -> bool:
-        """Whether there may soon be a cover without those that were passed over."""
+        """Whether there may soon be a cover without those that were passed over.
+
+        And an ack set, which a read of something live wants: of two copies one is a cover alone.
+        """
         expected = [node for node in self.in_flight if node not in self.late_nodes]
-        return self.placement.is_cover({*self.answers, *expected, *self._owners, *self._spares})
+        hopeful = {*self.answers, *expected, *self._owners, *self._spares}
+        return self.placement.is_cover(hopeful) and self.placement.is_ack_set(hopeful)
 
     def _only_late_ones_in_flight(self) -> bool:
         """Whether nobody is waited for but nodes that may be dead."""
