@@ -66,9 +66,11 @@ class NodeConfig:
             problems.append("data_dir: must name a directory")
         if not 0 <= self.drain_s < float("inf"):
             problems.append(f"drain_s: {self.drain_s} is no number of seconds to wait")
-        for name in ("trash_s", "chunk_grace_s"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                problems.append(f"{name}: {getattr(self, name)} is no number of seconds")
+        problems += [
+            f"{name}: {getattr(self, name)} is no number of seconds"
+            for name in ("trash_s", "chunk_grace_s")
+            if not 0 <= getattr(self, name) < float("inf")
+        ]
         if problems:
             raise BadRequest("\n".join(problems))
 

@@ -213,7 +213,7 @@ class CoverQuestion:
                 raise PeerProtocol(f"{node} gave {len(told)} states for {len(keys)} records")
         except HoldfastError:
             return None
-        return (answer.life, told) if membership.knows_no_later(node, answer.life) else None
+        return answer.life, told
 
     def _drop_superseded(self, survey: Survey) -> None:
         for node, life in survey.lives:

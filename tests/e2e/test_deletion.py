@@ -1,4 +1,4 @@
-"""What becomes of deleted blobs in a cluster of real processes: back from the trash, gone for good."""
+"""Deleted blobs in a cluster of real processes: back from the trash, and gone for good."""
 
 from __future__ import annotations
 

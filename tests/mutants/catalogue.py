@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.mutants.planted import CLUSTER_MUTANTS
+from tests.mutants.planted_deletion import DELETION_MUTANTS
 from tests.mutants.planted_index import INDEX_MUTANTS
 from tests.mutants.planted_mending import MENDING_MUTANTS
 from tests.mutants.planted_pages import PAGE_MUTANTS
@@ -13,6 +14,7 @@ from tests.mutants.planted_repair import REPAIR_MUTANTS
 
 MUTANTS: Final = (
     *CLUSTER_MUTANTS,
+    *DELETION_MUTANTS,
     *INDEX_MUTANTS,
     *MENDING_MUTANTS,
     *PAGE_MUTANTS,

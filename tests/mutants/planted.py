@@ -88,9 +88,9 @@ CLUSTER_MUTANTS: Final = (
     ),
     Mutant(
         "a delete asks one node",
-        "gateway/record_writer.py",
-        "            while cover.outcome is Standing.PENDING:\n",
-        "            while not answers and cover.outcome is Standing.PENDING:\n",
+        "gateway/burial.py",
+        "        while cover.outcome is Standing.PENDING:\n",
+        "        while not self._answers and cover.outcome is Standing.PENDING:\n",
         SIM,
     ),
     Mutant(
@@ -140,8 +140,8 @@ CLUSTER_MUTANTS: Final = (
     Mutant(
         "a delete takes chunks that a recipe claims",
         "ring/admission.py",
-        "    keeps_bytes = state.held and state.claimed\n",
-        "    keeps_bytes = False\n",
+        "    if state.claimed:\n        return replace(state, root=root)\n",
+        "    if state.claimed and not state.held:\n        return replace(state, root=root)\n",
         ("tests/ring/test_admission.py",),
     ),
 )
