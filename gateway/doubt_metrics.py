@@ -19,6 +19,7 @@ class DoubtMetrics(Collector):
         self._stragglers = stragglers
 
     def collect(self) -> Iterator[Metric]:
+        """See Collector."""
         cluster = self._cluster
         doubts = GaugeMetricFamily(
             "holdfast_gateway_node_in_doubt",
