@@ -59,6 +59,7 @@ class Options:
     genesis_is_rough: faults begin before the first start is over.
     repair_s: between two comparisons of a node with another.  absent_s: a node that is silent for
     so long is made up for.  grace_s: of chunks that nobody needs.  trash_s: of deleted bytes.
+    scrub_s: in which every copy is read again.
     converges: in peace the cluster must come to rest.
     work_s: when clients stop, however much they still had in mind.
     """
@@ -91,6 +92,7 @@ class Options:
     absent_s: float = 900.0
     grace_s: float = 5.0
     trash_s: float = 2.0
+    scrub_s: float = 400.0
     work_s: float = 90.0
     settle_s: float = 120.0
     converges: bool = True
@@ -137,8 +139,9 @@ class Options:
             faults_at_once=rng.choice((1, 2, 3)),
             repair_s=rng.choice((0.5, 1.0, 5.0)),
             absent_s=rng.choice((3.0, 20.0, 900.0)),
-            grace_s=rng.choice((1.0, 5.0, 20.0)),
+            grace_s=rng.choice((1.0, 5.0, 8.0)),
             trash_s=rng.choice((0.0, 2.0, 10.0)),
+            scrub_s=rng.choice((400.0, 1000.0)),
             work_s=300.0 if is_long else 90.0,
         )
 

@@ -113,12 +113,16 @@ class Promises:
         for key, promise in list(self._by_node.get(node, {}).items()):
             state, value = await store.get(key)
             floor = floors.get(key.digest.partition, 0)
-            if not state.exists and self._may_forget(node, key, promise, floor):
+            if self._has_forgotten(state, promise) and self._may_forget(node, key, promise, floor):
                 continue
             faults = self._faults(node, key, promise, state, value)
             name = str(key.digest)[:20]
             found += [f"{node} does not keep its word on {name}: {words}" for words in faults]
         return found
+
+    def _has_forgotten(self, state: RecordState, promise: Promise) -> bool:
+        """Whether it knows nothing any more, or only what came afterwards."""
+        return not state.exists or state.root < promise.root
 
     def _may_forget(self, node: NodeId, key: RecordKey, promise: Promise, floor: int) -> bool:
         if node not in self._live.placement(key.digest).owners:

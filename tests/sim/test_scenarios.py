@@ -293,3 +293,12 @@ def test_two_nodes_of_which_one_is_dead_answer_every_question_somehow() -> None:
 
     two = Options(members=2, replicas=2, weather=Weather.CALM, digests=1, clients=1)
     play(story, options=two)
+
+
+@pytest.mark.xfail(reason="a scrub renews the grace of garbage for ever", strict=False)
+def test_garbage_goes_although_a_scrub_reads_it_again_and_again() -> None:
+    async def story(cluster: Story) -> None:
+        assert await cluster.put() is Verdict.DONE
+        assert await cluster.delete() is Verdict.DONE
+
+    play(story, options=replace(LARGE, grace_s=5.0, scrub_s=20.0))

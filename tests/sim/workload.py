@@ -35,6 +35,7 @@ class Blob:
 
     digest: Digest
     data: bytes
+    records: tuple[Digest, ...]  # what stores file for it: itself, and its chunks
 
 
 def pool(rng: Random, options: Options) -> list[Blob]:
@@ -61,22 +62,20 @@ def pool(rng: Random, options: Options) -> list[Blob]:
 
 
 def record_digests(blobs: list[Blob]) -> list[Digest]:
-    """Of all records that these blobs need: their own, and those of chunks."""
-    digests = [blob.digest for blob in blobs]
-    for blob in blobs:
-        if len(blob.data) > CHUNK_BYTES:
-            starts = range(0, len(blob.data), CHUNK_BYTES)
-            digests += [Digest.of(blob.data[start : start + CHUNK_BYTES]) for start in starts]
-    return list(dict.fromkeys(digests))
+    """Of all records that these blobs need."""
+    return list(dict.fromkeys(digest for blob in blobs for digest in blob.records))
 
 
 def _drawn(rng: Random, size_bytes: int, algorithm: Algorithm) -> Blob:
     data = (rng.randbytes(64) * (size_bytes // 64 + 1))[:size_bytes]
-    return Blob(Digest.of(data, algorithm), data)
+    return _blob(data, algorithm)
 
 
-def _blob(data: bytes) -> Blob:
-    return Blob(Digest.of(data), data)
+def _blob(data: bytes, algorithm: Algorithm = Algorithm.BLAKE3) -> Blob:
+    starts = range(0, len(data), CHUNK_BYTES) if len(data) > CHUNK_BYTES else ()
+    chunks = [Digest.of(data[start : start + CHUNK_BYTES]) for start in starts]
+    digest = Digest.of(data, algorithm)
+    return Blob(digest, data, (digest, *chunks))
 
 
 class Judge:

@@ -10,26 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
 from gateway.calls import CallSettings
-from node.care_settings import CareSettings
-from node.collection.collection_settings import CollectionSettings
 from node.handler import Response
 from node.local_store import LocalRecordStore
-from node.repair.repair_settings import RepairSettings
 from ring.digest import Digest
 from ring.errors import Corrupt
 from ring.layout import Layout, LiveLayouts, Member
 from ring.life import NodeId
 from ring.messages import Request
 from ring.placement import first_layout
-from ring.record import RecordKey
 from tests.sim.battlefield import Battlefield
-from tests.sim.convergence import differences, take_stock
+from tests.sim.care import care_settings
 from tests.sim.damage_budget import DamageBudget
 from tests.sim.disk import SimDisk
 from tests.sim.failure import in_words
@@ -42,6 +37,7 @@ from tests.sim.machine import Machine
 from tests.sim.nemesis import Nemesis
 from tests.sim.network import Network, Place
 from tests.sim.options import Options, Weather
+from tests.sim.peace import Peace
 from tests.sim.promises import Promises
 from tests.sim.quiet import quiet_logs
 from tests.sim.register import is_promised
@@ -115,6 +111,17 @@ class World:
             live=self.layouts,
         )
         self.nemesis = Nemesis(field)
+        self.peace = Peace(
+            rng=self._branch(),
+            options=self.options,
+            machines=self.machines,
+            gateways=self.gateways,
+            layouts=self.layouts,
+            blobs=self.blobs,
+            history=self.history,
+            judge=self.judge,
+            budget=self.budget,
+        )
         self.trace.event("world", seed, repr(self.options))
 
     # --- phases -----------------------------------------------------------------------------------
@@ -135,11 +142,10 @@ class World:
         """Mend everything, then look whether the cluster is whole and does what it is asked."""
         self.nemesis.end()
         await self.settle("peace", self.options.settle_s)
-        self._judge_machines()
-        await self.find_damage()
-        await self.come_to_rest()
-        await self._judge_blobs()
-        await self.come_to_rest()
+        self.peace.judge_machines()
+        await self.peace.come_to_rest()
+        await self.peace.judge_blobs(self.clients())
+        await self.peace.come_to_rest()
         self.gateways.close()
 
     def clients(self) -> Clients:
@@ -165,81 +171,7 @@ class World:
 
     async def settle(self, phase: str, patience_s: float) -> None:
         """Until every node votes."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + patience_s
-        while any(machine.state != "voter" for machine in self.machines.values()):
-            if loop.time() > deadline:
-                for node, machine in self.machines.items():
-                    if machine.state != "voter":
-                        words = f"{machine.state}, {machine.reason}"
-                        self.judge.accuse(f"{phase}: {node} does not become a voter: {words}")
-                return
-            await asyncio.sleep(0.5)
-
-    async def find_damage(self) -> None:
-        """What a scrub would do: every copy that was damaged is looked at by its node."""
-        for node, digest in self.budget.damaged:
-            store = self.machines[node].store
-            if store is not None:
-                await store.verify(RecordKey(digest))
-
-    async def come_to_rest(self) -> None:
-        """Until every node has what it should have, and nothing else."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.options.settle_s
-        while self.options.converges:
-            found = await self._differences()
-            if not found:
-                return
-            if loop.time() > deadline:
-                for words in found:
-                    self.judge.accuse(f"no rest: {words}")
-                return
-            await asyncio.sleep(1.0)
-
-    async def _differences(self) -> list[str]:
-        stocks = {}
-        for node, machine in self.machines.items():
-            if machine.store is None or machine.state != "voter":
-                return [f"{node} is {machine.state}: {machine.reason}"]
-            stocks[node] = await take_stock(machine.store)
-        buried: dict[int, int] = {}
-        for operation in self.history.operations:
-            if operation.digest is not None:
-                partition = operation.digest.partition
-                highest = max(operation.bury_generations, default=0)
-                buried[partition] = max(highest, buried.get(partition, 0))
-        promised = [b.digest for b in self.blobs if is_promised(self.history, b.digest)]
-        return differences(stocks, self.layouts, promised=promised, buried=buried, only=True)
-
-    def _judge_machines(self) -> None:
-        for machine in self.machines.values():
-            for words in machine.failures:
-                self.judge.accuse(words)
-
-    async def _judge_blobs(self) -> None:
-        """Nothing is wrong any more: every question has an answer, every write is done.
-
-        Except that a put that nobody acknowledged may have left a single copy, and that rotted.
-        """
-        clients = self.clients()
-        for blob in self.blobs:
-            digest = blob.digest
-            if is_promised(self.history, digest) or not self.budget.ever_damaged(digest):
-                await self._must(clients.get, blob)
-            if self.rng.random() < 0.5:
-                await self._must(clients.put, blob)
-            else:
-                await self._must(clients.delete, blob)
-            await self._must(clients.get, blob)
-        await self._must(clients.list, self.blobs[0])
-
-    async def _must(self, action: Callable[[Blob, Place], Awaitable[bool]], blob: Blob) -> None:
-        """Every gateway must be able to; what it says is judged elsewhere."""
-        for place in self.gateways.places:
-            if not await action(blob, place):
-                words = f"{place} fails: {action.__name__} {blob.digest}"
-                self.judge.accuse(f"peace: {words} ({self.judge.errors[-1]})")
+        await self.peace.settle(phase, patience_s)
 
     def probes(self) -> Counter[str]:
         """What the product counted, over all lives of all processes."""
@@ -266,7 +198,7 @@ class World:
     def _is_needed(self, digest: Digest) -> bool:
         """Whether a chunk is one of a blob that must be there."""
         return any(
-            digest in record_digests([blob]) and is_promised(self.history, blob.digest)
+            digest in blob.records and is_promised(self.history, blob.digest)
             for blob in self.blobs
         )
 
@@ -294,31 +226,7 @@ class World:
             make_store=MAKERS[self.options.store],
             check_store=self._check_store,
             keeps_nothing=self.options.store == "memory",
-            care=self._care(),
-        )
-
-    def _care(self) -> CareSettings:
-        """So short that it comes to something within a run."""
-        options = self.options
-        return CareSettings(
-            repair=RepairSettings(
-                interval_s=options.repair_s,
-                settle_s=options.repair_s / 4,
-                absent_s=options.absent_s,
-                call_timeout_s=2.0,
-                retry_s=0.5,
-                retry_max_s=8.0,
-            ),
-            collection=CollectionSettings(
-                grace_s=options.grace_s,
-                trash_s=options.trash_s,
-                interval_s=1.0,
-                interval_max_s=4.0,
-                call_timeout_s=2.0,
-                free_bytes_min=0,
-                alive_memory_s=5.0,
-                collected_memory_s=10.0,
-            ),
+            care=care_settings(self.options),
         )
 
     def _set_network(self) -> None:

@@ -1,0 +1,110 @@
+"""After the last fault, within bounded virtual time: every node votes, every question is answered,
+and the cluster comes to rest with what it should have and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
+
+from ring.layout import LiveLayouts
+from ring.life import NodeId
+from tests.sim.convergence import Stock, differences, take_stock
+from tests.sim.damage_budget import DamageBudget
+from tests.sim.gateways import Gateways
+from tests.sim.history import History
+from tests.sim.machine import Machine
+from tests.sim.network import Place
+from tests.sim.options import Options
+from tests.sim.register import is_promised
+from tests.sim.workload import Blob, Clients, Judge
+
+_LOOK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Peace:
+    """The parts of a world that it looks at."""
+
+    rng: Random
+    options: Options
+    machines: dict[NodeId, Machine]
+    gateways: Gateways
+    layouts: LiveLayouts
+    blobs: list[Blob]
+    history: History
+    judge: Judge
+    budget: DamageBudget
+
+    async def settle(self, phase: str, patience_s: float) -> None:
+        """Until every node votes."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience_s
+        while any(machine.state != "voter" for machine in self.machines.values()):
+            if loop.time() > deadline:
+                for node, machine in self.machines.items():
+                    if machine.state != "voter":
+                        words = f"{machine.state}, {machine.reason}"
+                        self.judge.accuse(f"{phase}: {node} does not become a voter: {words}")
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def come_to_rest(self) -> None:
+        """Until every node has what it should have, and nothing else."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.options.settle_s
+        while self.options.converges:
+            found = await self._differences()
+            if not found:
+                return
+            if loop.time() > deadline:
+                for words in found:
+                    self.judge.accuse(f"no rest: {words}")
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def _differences(self) -> list[str]:
+        stocks: dict[NodeId, Stock] = {}
+        for node, machine in self.machines.items():
+            if machine.store is None or machine.state != "voter":
+                return [f"{node} is {machine.state}: {machine.reason}"]
+            stocks[node] = await take_stock(machine.store)
+        buried: dict[int, int] = {}
+        for operation in self.history.operations:
+            if operation.digest is not None:
+                partition = operation.digest.partition
+                highest = max(operation.bury_generations, default=0)
+                buried[partition] = max(highest, buried.get(partition, 0))
+        promised = [b.digest for b in self.blobs if is_promised(self.history, b.digest)]
+        return differences(stocks, self.layouts, promised=promised, buried=buried, only=True)
+
+    def judge_machines(self) -> None:
+        """No process ended by itself without a reason."""
+        for machine in self.machines.values():
+            for words in machine.failures:
+                self.judge.accuse(words)
+
+    async def judge_blobs(self, clients: Clients) -> None:
+        """Nothing is wrong any more: every question has an answer, every write is done.
+
+        Except that a put that nobody acknowledged may have left a single copy, and that rotted.
+        """
+        for blob in self.blobs:
+            digest = blob.digest
+            if is_promised(self.history, digest) or not self.budget.ever_damaged(digest):
+                await self._must(clients.get, blob)
+            if self.rng.random() < 0.5:
+                await self._must(clients.put, blob)
+            else:
+                await self._must(clients.delete, blob)
+            await self._must(clients.get, blob)
+        await self._must(clients.list, self.blobs[0])
+
+    async def _must(self, action: Callable[[Blob, Place], Awaitable[bool]], blob: Blob) -> None:
+        """Every gateway must be able to; what it says is judged elsewhere."""
+        for place in self.gateways.places:
+            if not await action(blob, place):
+                words = f"{place} fails: {action.__name__} {blob.digest}"
+                self.judge.accuse(f"peace: {words} ({self.judge.errors[-1]})")
