@@ -21,6 +21,7 @@ from pathlib import Path
 import structlog
 from msgspec import Struct
 
+from tests.powercut.cluster_cuts import cut_rounds
 from tests.powercut.disk_faults import SCENARIOS, Scenario
 from tests.powercut.history import Wrong
 from tests.powercut.kills import kill_rounds
@@ -60,6 +61,8 @@ class Run:
         for subject in subjects:
             if options.rounds:
                 self._row(f"kill -9, {subject.name}", partial(self._kills, subject))
+        if options.clusters:
+            self._row("power cut, cluster", self._cluster_cuts)
         if options.faults:
             for name, scenario in SCENARIOS.items():
                 self._row(name, partial(self._fault, scenario, name))
@@ -86,6 +89,16 @@ class Run:
         )
         tally = cuts.run(max(1, int(options.states * subject.share)))
         return in_words(tally), tally.wrong
+
+    def _cluster_cuts(self) -> tuple[str, list[str]]:
+        def tell(done: int) -> None:
+            if done % 10 == 0:
+                self.tell(f"power cut, cluster: {done} of {self._options.clusters} rounds")
+
+        place = self._place / "cluster"
+        place.mkdir()
+        tally = cut_rounds(place, self._options.seed, self._options.clusters, tell)
+        return f"{tally.rounds} rounds, {tally.acks} acks, {tally.reads} blobs looked at", []
 
     def _fault(self, scenario: Scenario, name: str) -> tuple[str, list[str]]:
         return scenario(self._place / name), []
@@ -137,6 +150,8 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.powercut", description=__doc__)
     parser.add_argument("--states", type=int, default=1000, help="crash states of `records`")
     parser.add_argument("--rounds", type=int, default=200, help="rounds of kill -9 of `records`")
+    parser.add_argument("--clusters", type=int, default=10,
+                        help="power cuts of a whole cluster under load")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--subject", action="append", choices=list(SUBJECTS))
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
