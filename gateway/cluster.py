@@ -50,14 +50,17 @@ T = TypeVar("T")
 ATTEMPTS_PER_LAYOUT_CHANGE: Final = 4
 TEACH_TIMEOUT_S: Final = 5.0
 
-_SMALL: Final = {
-    GetRecord: Lane.READS,
-    StatRecords: Lane.READS,
-    PutRecord: Lane.WRITES,
-    BuryRecord: Lane.WRITES,
-    ConfirmChunks: Lane.WRITES,
+# Plain numbers, since every call looks here; the lane of long values follows that of small ones.
+_READS: Final = int(Lane.READS)
+_WRITES: Final = int(Lane.WRITES)
+assert (_READS + 1, _WRITES + 1) == (Lane.VALUES, Lane.CHUNKS)
+_LANES: Final = {
+    GetRecord: _READS,
+    StatRecords: _READS,
+    PutRecord: _WRITES,
+    BuryRecord: _WRITES,
+    ConfirmChunks: _WRITES,
 }
-_LONG: Final = {Lane.READS: Lane.VALUES, Lane.WRITES: Lane.CHUNKS}
 
 log = structlog.get_logger()
 
@@ -110,11 +113,11 @@ class Cluster:
         self, node: NodeId, request: Request, payload: Buffer | None, *, bulk: bool
     ) -> Tally | None:
         """Where a call is counted; None for what says nothing of a node's work."""
-        lane = _SMALL.get(request.__class__)
+        lane = _LANES.get(request.__class__)
         if lane is None:
             return None
         if bulk or (payload is not None and len(payload) > PAYLOAD_SMALL_BYTES_MAX):
-            lane = _LONG[lane]
+            lane += 1
         return self.suspicion.tallies(node)[lane]
 
     def is_doubted(self, node: NodeId, lane: Lane) -> bool:

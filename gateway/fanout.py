@@ -48,11 +48,12 @@ class Fanout:
     """
 
     __slots__ = ("_alarm", "_arrived", "_cluster", "_is_wanted", "_loop", "_rang", "_under_way",
-                 "_waiter", "_when_idle", "live")
+                 "_vigil", "_waiter", "_when_idle", "live")
 
     def __init__(self, cluster: Cluster, live: LiveLayouts | None = None) -> None:
         self.live = cluster.live if live is None else live
         self._cluster = cluster
+        self._vigil = cluster.vigil
         self._loop = asyncio.get_running_loop()
         self._arrived: deque[tuple[NodeId, Outcome]] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -91,16 +92,15 @@ class Fanout:
         tally = cluster.tally(node, request, payload, bulk=bulk)
         is_trial = False
         if tally is not None:
-            cluster.vigil.asked(tally, request)
+            self._vigil.asked(tally, request)
             if tally.doubted:
                 is_trial = True
                 tally.trials += 1
         call = cluster.ask(node, request, payload, live=self.live, timeout_s=timeout_s, bulk=bulk)
         now_s = self._loop.time()
-        asked = Asked(
-            node, request, payload, timeout_s, bulk, tally, now_s, is_trial=is_trial
+        self._follow(
+            Asked(node, request, payload, timeout_s, bulk, tally, now_s, False, is_trial), call
         )
-        self._follow(asked, call)
 
     def _ask_again(self, asked: Asked) -> None:
         node, request, payload = asked.node, asked.request, asked.payload
@@ -133,13 +133,13 @@ class Fanout:
             answer = future.result()
             self._cluster.hear(answer)
             if tally is not None:
-                self._cluster.vigil.ended(tally, None, asked.asked_at_s, is_voter=answer.voter)
+                self._vigil.ended(tally, None, asked.asked_at_s, answer.voter)
             self._take(asked.node, answer)
         elif isinstance(error, LayoutUnknown) and not asked.is_taught and self._is_wanted:
             self._ask_again(asked)
         else:
             if tally is not None:
-                self._cluster.vigil.ended(tally, error, asked.asked_at_s)
+                self._vigil.ended(tally, error, asked.asked_at_s)
             if not isinstance(error, WrongEpoch):
                 self._missed(asked)
             self._take(asked.node, self._failure(asked.node, error))

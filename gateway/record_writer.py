@@ -82,13 +82,16 @@ class Write:
 
         Raises RefusedAt, DiskFull, Unavailable or WrongEpoch; then the caller abandons `fanout`.
         """
-        quorum, fanout = self._quorum, self.fanout
+        quorum, fanout, suspicion = self._quorum, self.fanout, self._cluster.suspicion
         self._cluster.spares.earn()
         fanout.set_alarm(self._settings.write_patience_s)
         while quorum.outcome is Standing.PENDING:
             while targets := quorum.next_targets():
                 for node in targets:
-                    self._send(node)
+                    if suspicion.has_doubts:
+                        self._send(node)
+                    else:
+                        fanout.ask(node, self._request, self._value, timeout_s=self._timeout_s)
             arrived = await fanout.next()
             if arrived is None:
                 for node in self._cluster.overdue(list(quorum.in_flight), self._lane):

@@ -82,22 +82,24 @@ class Vigil:
         tally: Tally,
         error: BaseException | None,
         asked_at_s: float,
-        *,
-        is_voter: bool = True,
+        is_voter: bool = True,  # noqa: FBT001, FBT002 - by position, because every answer pays for it
     ) -> None:
         """A call has come to an answer, or to an error; not for calls that were cancelled.
 
         is_voter: a node that may not vote is as good as silent to whoever reads.
         """
         now_s = self._loop.time()
-        if error is None or isinstance(error, NO_FAULTS):
+        if error is None and is_voter and not tally.doubted:
+            # What Suspicion.answered would do, without a call: nearly every answer comes here.
+            tally.good += 1
+            tally.failures = 0
+            tally.elapsed_s += now_s - asked_at_s
+        elif error is None or isinstance(error, NO_FAULTS):
             if not is_voter and tally.lane in PROBED:
                 self.failed(tally)
-            elif tally.doubted:
-                self.suspicion.answered(tally, now_s - asked_at_s, now_s)
-                self._tell()
-            else:
-                self.suspicion.answered(tally, now_s - asked_at_s, now_s)
+                return
+            self.suspicion.answered(tally, now_s - asked_at_s, now_s)
+            self._tell()
         elif isinstance(error, Unreachable):
             self.failed(tally)
         else:
