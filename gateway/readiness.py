@@ -11,6 +11,7 @@ import structlog
 from gateway.operator_views import OperatorViews
 from ring.digest import Digest
 from ring.errors import HoldfastError
+from ring.operating import CareOrder
 
 UNREADY_POLL_S: Final = 0.1
 READY_POLL_S: Final = 1.0
@@ -40,6 +41,14 @@ class WatchedViews:
     async def garbage(self, *, begin: bool) -> Mapping[str, object]:
         """See gateway/garbage_view.py."""
         return await self._views.garbage(begin=begin)
+
+    async def care(self, begin: CareOrder | None = None) -> Mapping[str, object]:
+        """See gateway/operating/care.py."""
+        return await self._views.care(begin)
+
+    async def why(self, digest: Digest) -> Mapping[str, object]:
+        """See gateway/operating/why.py."""
+        return await self._views.why(digest)
 
     async def run(self) -> None:
         """Ask again and again, until cancelled."""

@@ -271,6 +271,23 @@ class Client:
         """
         return (await self._link.ask("POST" if begin else "GET", "/v1/admin/gc")).json()
 
+    async def why(self, digest: Digest | str) -> dict[str, object]:
+        """What is the matter with a blob or chunk, in words (GET /v1/admin/why)."""
+        path = f"/v1/admin/why/{_digest(digest)}"
+        return (await self._link.ask("GET", path)).json()
+
+    async def care(self) -> dict[str, object]:
+        """How far repair and scrub are (GET /v1/admin/repair)."""
+        return (await self._link.ask("GET", "/v1/admin/repair")).json()
+
+    async def begin_repair(self) -> dict[str, object]:
+        """Have every node compare at once; answers as `care`, with tickets."""
+        return (await self._link.ask("POST", "/v1/admin/repair")).json()
+
+    async def begin_scrub(self) -> dict[str, object]:
+        """Have every node read all its copies again; answers as `care`, with tickets."""
+        return (await self._link.ask("POST", "/v1/admin/scrub")).json()
+
     @property
     def _link(self) -> GatewayLink:
         assert self._opened is not None, "use the client inside `async with`"

@@ -74,6 +74,10 @@ class Meter:
         if self._enabled and self._now_s() - self._drawn_s >= REFRESH_S:
             self._draw()
 
+    def reach(self, size_bytes: int) -> None:
+        """So many bytes in all."""
+        self.moved(size_bytes - self._bytes)
+
     def of_one(self) -> Callable[[int], None]:
         """A counter for one of several transfers, which is told how far that one is by now."""
         before = 0

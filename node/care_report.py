@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from node.care_settings import CareSettings
 from node.handler import Response
 from node.incidents import Incidents
 from node.local_store import LocalRecordStore
@@ -17,7 +18,6 @@ from node.membership import Membership
 from node.repair.ledger_reader import LedgerReader
 from node.repair.repair import Repair
 from node.scrub.scrub import Scrub
-from node.scrub.scrub_settings import ScrubSettings
 from node.trends import Trends
 from ring.errors import Corrupt, StorageFault
 from ring.messages import Request
@@ -52,7 +52,7 @@ class CareReport:
         repair: Repair,
         ledger: LedgerReader,
         scrub: Scrub,
-        scrub_settings: ScrubSettings,
+        settings: CareSettings,
         trends: Trends,
         incidents: Incidents,
         counters: Counter[str],
@@ -63,7 +63,7 @@ class CareReport:
         self._repair = repair
         self._ledger = ledger
         self._scrub = scrub
-        self._scrub_settings = scrub_settings
+        self._settings = settings
         self._trends = trends
         self._incidents = incidents
         self._counters = counters
@@ -107,16 +107,22 @@ class CareReport:
         figures = {
             "made_up_for": len(repair.copier.absent),
             "now_s": self._now_s(),
+            "repair_copied_bytes": self._counters["repair_copied_bytes_total"],
             "repair_kept_for_others": repair.handoff.waiting,
             "repair_queue": len(repair.queue),
             "repair_rounds": repair.rounds,
             "repair_troubles": len(repair.copier.troubles),
-            "scrub_copies_left": copies,
+            "reserve_bytes": self._settings.collection.free_bytes_min,
+            "scrub_bad_copies": self._counters["scrub_bad_copies_total"],
             "scrub_bytes_left": size_bytes,
+            "scrub_copies_left": copies,
             "scrub_laps": self._scrub.laps_done,
             "scrub_laps_asked": self._scrub.laps_asked,
             "scrub_partitions_left": partitions,
-            "scrub_period_s": int(self._scrub_settings.period_s),
+            "scrub_period_s": int(self._settings.scrub.period_s),
+            "scrub_read_bytes": (
+                self._counters["scrub_bytes_total"] + self._counters["scrub_blob_bytes_total"]
+            ),
             "scrub_unreadable": len(self._scrub.unreadable),
             "scrub_wrong_recipes": len(self._scrub.wrong_recipes),
         }

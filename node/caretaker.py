@@ -93,7 +93,7 @@ class Caretaker:
             repair=self.repair,
             ledger=LedgerReader(membership, store, self.repair, settings.repair),
             scrub=self.scrub,
-            scrub_settings=settings.scrub,
+            settings=settings,
             trends=self._trends,
             incidents=incidents,
             counters=counters,

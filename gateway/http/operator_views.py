@@ -16,6 +16,7 @@ from gateway.http.answer import JSON_FIELDS, TEXT_FIELDS, Answer
 from gateway.http.request import Request
 from ring.digest import Digest
 from ring.errors import Unavailable
+from ring.operating import CareOrder
 
 _METRICS_FIELDS: Final = f"Content-Type: {CONTENT_TYPE_LATEST}\r\n".encode("ascii")
 
@@ -31,6 +32,12 @@ class OperatorViews(Protocol):
 
     async def where(self, digest: Digest) -> Mapping[str, object]:
         """Which nodes hold which copies of a blob.  Raises Unavailable."""
+
+    async def care(self, begin: CareOrder | None = None) -> Mapping[str, object]:
+        """How far repair and scrub are; `begin` has every node begin one of them at once."""
+
+    async def why(self, digest: Digest) -> Mapping[str, object]:
+        """What is the matter with a digest.  Raises Unavailable."""
 
     async def garbage(self, *, begin: bool) -> Mapping[str, object]:
         """What of each node is on its way out; `begin` has them look through everything now."""
@@ -67,6 +74,21 @@ class OperatorHandlers:
         """Which nodes hold which copies."""
         return _json(await self._views.where(request.blob))
 
+    async def why(self, request: Request) -> Answer:
+        """What is the matter with a digest, and what will happen."""
+        return _json(await self._views.why(request.blob))
+
+    async def care(self, _request: Request) -> Answer:
+        """How far repair and scrub are."""
+        return _json(await self._views.care())
+
+    async def repair(self, _request: Request) -> Answer:
+        """The same, after every node was told to compare at once."""
+        return _json(await self._views.care(CareOrder.REPAIR))
+
+    async def scrub(self, _request: Request) -> Answer:
+        """The same, after every node was told to read everything again."""
+        return _json(await self._views.care(CareOrder.SCRUB))
 
     async def garbage(self, _request: Request) -> Answer:
         """What is on its way out, and why."""

@@ -123,6 +123,15 @@ def _routes(blobs: BlobHandlers, operators: OperatorHandlers) -> Mapping[str, Ma
         "/metrics": operator("metrics", operators.metrics),
         "/v1/status": operator("status", operators.status),
         "/v1/admin/where/{digest}": operator("where", operators.where),
+        "/v1/admin/why/{digest}": operator("why", operators.why),
+        "/v1/admin/repair": {
+            **operator("repair", operators.care),
+            "POST": Route("repair", operators.repair, counted=False, writes=True),
+        },
+        "/v1/admin/scrub": {
+            **operator("scrub", operators.care),
+            "POST": Route("scrub", operators.scrub, counted=False, writes=True),
+        },
         "/v1/admin/undelete/{digest}": {"POST": Route("undelete", blobs.undelete, writes=True)},
         "/v1/admin/gc": {**operator("gc", operators.garbage), "POST": begin},
     }

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -41,7 +42,14 @@ class BlobVerdict(enum.Enum):
 class BlobCheck:
     """Over this node's store and its peers."""
 
-    def __init__(self, membership: Membership, store: LocalRecordStore, peers: Peers) -> None:
+    def __init__(
+        self,
+        membership: Membership,
+        store: LocalRecordStore,
+        peers: Peers,
+        counters: Counter[str],
+    ) -> None:
+        self._counters = counters
         self._membership = membership
         self._store = store
         self._peers = peers
@@ -64,6 +72,7 @@ class BlobCheck:
             for start in range(0, len(view), _SLICE_BYTES):
                 hasher.update(view[start : start + _SLICE_BYTES])
                 await asyncio.sleep(0)
+            self._counters["scrub_blob_bytes_total"] += len(data)
             await pace.spend(len(data))
         if hasher.digest() == key.digest.raw:
             return BlobVerdict.GOOD, ""

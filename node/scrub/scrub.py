@@ -85,7 +85,7 @@ class Scrub:
         self._served = served
         self._incidents = incidents
         self._peers = Peers(membership, transport, settings.call_timeout_s)
-        self._blobs = BlobCheck(membership, store, self._peers)
+        self._blobs = BlobCheck(membership, store, self._peers, counters)
         self._visited: dict[int, int] = {}  # wall-clock second of this process's last visit
         self._wanted = asyncio.Event()
 

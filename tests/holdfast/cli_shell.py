@@ -20,11 +20,12 @@ from gateway.http.server import HttpDoor
 from holdfast import cli
 from node.host import HostClock, HostRandomness
 from ring.digest import Digest
+from ring.operating import CareOrder
 from tests.fakes.memory_blob_store import MemoryBlobStore
 
 ROOT = Path(__file__).parent.parent.parent
 HELLO = Digest.of(b"hello")
-NODES = [
+NODES: list[dict[str, object]] = [
     {
         "node": f"node-{number}",
         "address": f"10.0.0.{number}:7071",
@@ -51,6 +52,28 @@ NODES.append(
         "error": "no answer",
     }
 )
+LEDGER = {
+    "copies": {"0": 1, "1": 0, "2": 11, "3": 1_234_555, "more": 0},
+    "digests": 1_234_567,
+    "short": 12,
+    "unsettled": 3,
+    "waiting_bytes": 5 << 20,
+    "oldest_verified_s": None,
+    "oldest_verified_s_ago": 600_000,
+    "counted_s_ago": 4.2,
+    "partitions_uncounted": 0,
+    "partitions_counted_twice": 0,
+    "not_counting": {"node-3": "no answer"},
+    "not_compared": {"node-1": ["node-3"]},
+    "whole": False,
+    "words": "not whole: 12 of 1,234,567 digests have fewer copies than they should",
+}
+WHOLE = {**LEDGER, "short": 0, "waiting_bytes": 0, "whole": True, "words": "whole: all of them"}
+for node in NODES:
+    node["care"] = {"repair_queue": 17, "repair_troubles": 1, "scrub_bytes_per_s": 5 << 20}
+    node["remarks"] = ["blake3:00: no source gave a good copy of it"]
+    node["forecast"] = {"days_to_full": 12.3, "words": "12.3 days, at the pace of the last 2 h"}
+NODES[-1] |= {"care": {}, "remarks": [], "forecast": {"days_to_full": None, "words": "unknown"}}
 STATUS = {
     "cluster_id": "c0ffee",
     "epoch": 1,
@@ -58,12 +81,66 @@ STATUS = {
     "write_quorum": 2,
     "nodes": NODES,
     "summary": "node-3 of 3 nodes cannot vote: everything reads and writes",
+    "ledger": LEDGER,
     "healthy": False,
 }
 
 
+def care(
+    step: int, ledger: Mapping[str, object] = LEDGER, *, ticket: int | None = None
+) -> dict[str, object]:
+    """What node-1 does in the background; everything of it counts up with `step`."""
+    figures = {
+        "repair_rounds": step,
+        "repair_queue": 17,
+        "scrub_bad_copies": step // 2,
+        "scrub_bytes_left": max(0, 3 - step) << 20,
+        "scrub_copies_left": max(0, 3 - step),
+        "scrub_laps": step // 3,
+        "scrub_laps_asked": 1,
+    }
+    row: dict[str, object] = {"node": "node-1", "error": None, "figures": figures}
+    return {"ledger": dict(ledger), "nodes": [{**row, "remarks": [], "ticket": ticket}]}
+
+
 class Views:
-    """What the door asks for operators."""
+    """What the door asks for operators; `cares` is told one after the other, the last for ever."""
+
+    def __init__(self) -> None:
+        self.cares: list[dict[str, object]] = [care(0)]
+        self.begun: list[CareOrder] = []
+        self.why_words = ["a blob of 5 bytes", "3 of 3 owners have a good copy: a, b, c"]
+
+    async def care(self, begin: CareOrder | None = None) -> Mapping[str, object]:
+        if begin is not None:
+            self.begun.append(begin)
+        return self.cares.pop(0) if len(self.cares) > 1 else self.cares[0]
+
+    async def why(self, digest: Digest) -> Mapping[str, object]:
+        incident = {"s_ago": 180, "what": "fetched", "words": "from b", "times": 1}
+        told = {
+            "node": "a",
+            "role": "owner",
+            "error": None,
+            "held": True,
+            "root": "live(1)",
+            "verified_s_ago": 180,
+            "claims": 0,
+            "waiting": False,
+            "trouble": None,
+            "quarantined": ["quarantine/x"],
+            "incidents": [incident],
+        }
+        away = {"node": "b", "role": "owner", "error": "no answer"}
+        return {
+            "digest": str(digest),
+            "partition": digest.partition,
+            "epoch": 1,
+            "owners": ["a", "b", "c"],
+            "spares": [],
+            "words": self.why_words,
+            "nodes": [told, away],
+        }
 
     def ready(self) -> str | None:
         return None
@@ -84,8 +161,8 @@ class Views:
     async def garbage(self, *, begin: bool) -> Mapping[str, object]:
         trash = {"what": "trash", "fate": "stays", "why": "its time is not over"}
         chunks = {"what": "chunks", "fate": "goes now", "why": "no blob needs them"}
-        chunks |= {"records": 1_200, "bytes": 5 << 30}
-        tallies = [chunks, trash | {"records": 1, "bytes": 7}]
+        counted = {"records": 1_200, "bytes": 5 << 30}
+        tallies = [chunks | counted, trash | {"records": 1, "bytes": 7}]
         first = {"node": "node-1", "error": None, "complete": True, "tallies": tallies}
         away = {"node": "node-3", "error": "no answer", "complete": False, "tallies": []}
         return {"nodes": [first, away], "begun": begin}
@@ -118,9 +195,14 @@ class Shell:
     """
 
     def __init__(
-        self, folder: Path, store: MemoryBlobStore, captured: pytest.CaptureFixture[bytes]
+        self,
+        folder: Path,
+        store: MemoryBlobStore,
+        views: Views,
+        captured: pytest.CaptureFixture[bytes],
     ) -> None:
         self.folder = folder
+        self.views = views
         self.store = store
         self.captured = captured
 
@@ -151,10 +233,10 @@ async def running_shell(
 ) -> AsyncIterator[Shell]:
     """A gateway's door, and a shell beside it whose working directory is `folder`."""
     structlog.configure(processors=[lambda *_: ""], logger_factory=structlog.ReturnLoggerFactory())
-    store = MemoryBlobStore()
+    store, views = MemoryBlobStore(), Views()
     door = HttpDoor(
         store,
-        Views(),
+        views,
         HttpConfig(),
         clock=HostClock(),
         randomness=HostRandomness(),
@@ -163,6 +245,6 @@ async def running_shell(
     host, port = await door.start("127.0.0.1", 0)
     monkeypatch.setenv("HOLDFAST_GATEWAY", f"http://{host}:{port}")
     monkeypatch.chdir(folder)
-    yield Shell(folder, store, captured)
+    yield Shell(folder, store, views, captured)
     await door.stop(deadline_s=5.0)
     structlog.reset_defaults()

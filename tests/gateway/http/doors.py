@@ -13,6 +13,7 @@ from gateway.http.config import HttpConfig
 from gateway.http.server import HttpDoor
 from ring.digest import Digest
 from ring.errors import Unavailable
+from ring.operating import CareOrder
 from tests.fakes.memory_blob_store import MemoryBlobStore
 from tests.gateway.http.wire import PATIENCE_S, Wire
 
@@ -56,6 +57,13 @@ class Views:
         if self.is_away:
             raise Unavailable("no node answers")
         return {"digest": str(digest), "copies": ["n1"]}
+
+    async def care(self, begin: CareOrder | None = None) -> Mapping[str, object]:
+        return {"begun": None if begin is None else begin.name}
+
+    async def why(self, digest: Digest) -> Mapping[str, object]:
+        self.asked.append(digest)
+        return {"digest": str(digest), "words": ["nobody knows"]}
 
     async def garbage(self, *, begin: bool) -> Mapping[str, object]:
         return {"nodes": [], "begun": begin}

@@ -67,6 +67,19 @@ async def test_status_and_where_are_json() -> None:
         assert (await ask(door, "GET", f"/v1/admin/where/{DIGEST}")).code == "unavailable"
 
 
+async def test_why_repair_and_scrub_are_json_and_only_a_post_begins_something() -> None:
+    async with running_door() as door:
+        why = await ask(door, "GET", f"/v1/admin/why/{DIGEST}")
+        assert json.loads(why.body) == {"digest": str(DIGEST), "words": ["nobody knows"]}
+        assert door.views.asked == [DIGEST]
+        for path, order in (("repair", "REPAIR"), ("scrub", "SCRUB")):
+            seen = await ask(door, "GET", f"/v1/admin/{path}")
+            begun = await ask(door, "POST", f"/v1/admin/{path}")
+            assert json.loads(seen.body) == {"begun": None}
+            assert json.loads(begun.body) == {"begun": order}
+            assert (await ask(door, "PUT", f"/v1/admin/{path}")).status == 405
+
+
 async def test_metrics_count_requests_bytes_and_errors() -> None:
     async with running_door() as door:
         await ask(door, "PUT", PATH, DATA)

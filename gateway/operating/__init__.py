@@ -1,0 +1,1 @@
+"""What operators are shown, part by part; gateway/operator_views.py puts it together."""

@@ -1,0 +1,87 @@
+"""The ledgers of all nodes added up: how many digests have how many verified copies.
+
+Each partition is counted by the node that leads it.  What nobody counted, or two did, is said:
+then nothing is called whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ring.life import NodeId
+from ring.limits import PARTITIONS
+from ring.operating import COPIES_TOLD, LedgerCount
+
+View = dict[str, object]
+_NAMES = (*map(str, range(COPIES_TOLD - 1)), "more")
+
+
+def add_up(
+    nodes: Sequence[NodeId], counts: Mapping[NodeId, LedgerCount], reasons: Mapping[NodeId, str]
+) -> View:
+    """Keys: copies (0, 1, 2, 3, more), digests, short, unsettled, waiting_bytes,
+    oldest_verified_s, counted_s_ago, partitions_uncounted, partitions_counted_twice,
+    not_counting (node: why), not_compared (node: which keepers), whole, words.
+
+    reasons: why a node gave no count.
+    """
+    once, twice = 0, 0
+    for node in nodes:
+        if node in counts:
+            led = int.from_bytes(counts[node].led, "little")
+            twice |= once & led
+            once |= led
+    known = [counts[node] for node in nodes if node in counts]
+    copies = [sum(count.copies[at] for count in known) for at in range(COPIES_TOLD)]
+    ages = [count.oldest_verified_s for count in known if count.oldest_verified_s]
+    view: View = {
+        "copies": dict(zip(_NAMES, copies, strict=True)),
+        "digests": sum(copies),
+        "short": sum(count.short for count in known),
+        "unsettled": sum(count.unsettled for count in known),
+        "waiting_bytes": sum(count.waiting_bytes for count in known),
+        "oldest_verified_s": min(ages, default=None),
+        "counted_s_ago": max((count.age_ms for count in known), default=0) / 1000,
+        "partitions_uncounted": PARTITIONS - once.bit_count(),
+        "partitions_counted_twice": twice.bit_count(),
+        "not_counting": {node: reasons[node] for node in nodes if node in reasons},
+        "not_compared": {
+            node: list(counts[node].not_compared)
+            for node in nodes
+            if node in counts and counts[node].not_compared
+        },
+    }
+    view["whole"] = bool(known) and not any(
+        view[key]
+        for key in ("short", "unsettled", "partitions_uncounted", "partitions_counted_twice")
+    )
+    return view | {"words": _words(view, copies)}
+
+
+def _words(view: View, copies: Sequence[int]) -> str:
+    digests = f"{view['digests']:,} digests"
+    if view["whole"]:
+        return f"whole: all of {digests} have all their copies, counted {_ago(view)} s ago"
+    parts = []
+    if view["short"]:
+        none = f", {copies[0]:,} of them none at all" if copies[0] else ""
+        parts.append(f"{view['short']:,} of {digests} have fewer copies than they should{none}")
+    if view["unsettled"]:
+        parts.append(f"{view['unsettled']:,} differences are still to be looked at")
+    if view["partitions_uncounted"]:
+        parts.append(
+            f"{view['partitions_uncounted']:,} of {PARTITIONS:,} partitions are not counted,"
+            " because nobody leads them at the moment"
+        )
+    if view["partitions_counted_twice"]:
+        parts.append(
+            f"{view['partitions_counted_twice']:,} partitions are counted twice: nodes do not"
+            " agree at the moment on who leads them"
+        )
+    return "not whole: " + "; ".join(parts)
+
+
+def _ago(view: View) -> str:
+    seconds = view["counted_s_ago"]
+    assert isinstance(seconds, float)
+    return f"{seconds:.0f}"
