@@ -64,7 +64,7 @@ class SuspicionSettings:
     """
 
     round_s: float = 0.2
-    rounds_bad: int = 2
+    rounds_bad: int = 3
     slow_factor: float = 8.0
     slow_floor_s: tuple[float, float, float, float] = (0.025, 0.5, 0.1, 1.0)
     failures_max: int = 3

@@ -17,6 +17,7 @@ from bench.trouble.load import Done, Load
 
 FIRST_S: Final = 5.0
 _WATCH_S: Final = 0.1
+_CALM_S: Final = 2.0
 _GAUGE: Final = 'holdfast_gateway_node_in_doubt{node="node-1"'
 
 
@@ -100,12 +101,18 @@ class _Watch:
         return times[0] - begin_s if times else None
 
     def back_s(self, end_s: float) -> float | None:
-        """From the end of the fault until the node was passed over no more, for good."""
-        later = [(at_s, in_doubt) for at_s, in_doubt in self.seen if at_s >= end_s]
-        if not later or later[-1][1]:
-            return None
-        doubtful = [at_s for at_s, in_doubt in later if in_doubt]
-        return doubtful[-1] + _WATCH_S - end_s if doubtful else 0.0
+        """From the end of the fault until the node was not passed over for `_CALM_S`."""
+        calm_since_s: float | None = None
+        for at_s, in_doubt in self.seen:
+            if at_s < end_s:
+                continue
+            if in_doubt:
+                calm_since_s = None
+            elif calm_since_s is None:
+                calm_since_s = at_s
+            elif at_s - calm_since_s >= _CALM_S:
+                return calm_since_s - end_s
+        return None
 
 
 async def experiment(fault: Fault, place: Place, timing: Timing, load: Load) -> Result:
