@@ -20,6 +20,7 @@ from gateway.doubt_metrics import DoubtMetrics
 from gateway.hashing import Offload
 from gateway.http.config import HttpConfig
 from gateway.http.server import HttpDoor
+from gateway.ledger_metrics import LedgerMetrics
 from gateway.readiness import WatchedViews
 from node.transport import Credentials, TcpTransport
 from ring.errors import BadRequest
@@ -56,6 +57,8 @@ async def run_gateway(
     views = WatchedViews(coordinator.views)
     registry = CollectorRegistry()
     registry.register(_Counters("holdfast_gateway_transport", transport.counters))
+    ledger = LedgerMetrics(coordinator.views)
+    registry.register(ledger)
     registry.register(DoubtMetrics(coordinator.cluster, coordinator.records.stragglers))
     door = HttpDoor(
         coordinator, views, HttpConfig(), clock=clock, randomness=randomness, registry=registry
@@ -68,7 +71,7 @@ async def run_gateway(
     except OSError as error:
         raise BadRequest(f"cannot listen on {address}: {error.strerror}") from error
     log.info("gateway listens", host=host, port=port, cluster=layout.cluster_id)
-    watch = asyncio.get_running_loop().create_task(views.run())
+    watch = asyncio.get_running_loop().create_task(_watch(views, ledger))
     try:
         await stop.wait()
         log.info("gateway drains", for_s=config.drain_s)
@@ -79,6 +82,12 @@ async def run_gateway(
             await watch
         coordinator.close()
         await transport.close()
+
+
+async def _watch(views: WatchedViews, ledger: LedgerMetrics) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(views.run())
+        group.create_task(ledger.run())
 
 
 class _Counters(Collector):

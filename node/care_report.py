@@ -72,7 +72,7 @@ class CareReport:
         """Answer an operator's gateway; None for what is no such question."""
         match request:
             case GetCare():
-                return Response(await self._care())
+                return Response(await self.care())
             case StartCare(CareOrder.REPAIR):
                 return Response(StartedReply(self._repair.start_now()))
             case StartCare():
@@ -97,7 +97,8 @@ class CareReport:
             "scrub_laps_done_total": self._scrub.laps_done,
         }
 
-    async def _care(self) -> CareReply:
+    async def care(self) -> CareReply:
+        """The ledger, the figures and what is worth a remark."""
         try:
             counted, reason = await self._ledger.count()
         except (Corrupt, StorageFault) as error:

@@ -10,12 +10,19 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
-from node.collection.collection_settings import DAY_S
+from node.care_settings import CareSettings
+from node.collection.collection_settings import DAY_S, CollectionSettings
+from node.repair.repair_settings import RepairSettings
+from node.scrub.scrub_settings import WEEK_S, ScrubSettings
 from ring.address import Address
 from ring.errors import BadRequest
 from ring.life import NodeId
 
 DRAIN_S: Final = 10.0
+BUSY_DIVISOR: Final = 8.0
+
+# A node that is started anew is silent for some seconds, and nobody needs to copy for that.
+_LEAST: Final = {"scrub_period_s": 60.0, "repair_bytes_per_s": 1.0, "absent_s": 10.0}
 
 
 class StoreKind(enum.StrEnum):
@@ -41,6 +48,10 @@ class NodeConfig:
     trash_s: how long deleted bytes can be had back, in seconds, if there is room.
     chunk_grace_s: how long chunks that no blob needs are left alone, in seconds; an upload that
         takes longer than half of it may have to be repeated.
+    scrub_period_s: every copy is read again and hashed within so many seconds.
+    repair_bytes_per_s: how fast this node copies what it lacks while clients are quiet; an eighth
+        of it while they are not.
+    absent_s: when another node is silent for so many seconds, this one helps to make up for it.
     """
 
     id: NodeId
@@ -52,6 +63,9 @@ class NodeConfig:
     drain_s: float = DRAIN_S
     trash_s: float = DAY_S
     chunk_grace_s: float = DAY_S
+    scrub_period_s: float = WEEK_S
+    repair_bytes_per_s: float = RepairSettings().bytes_per_s
+    absent_s: float = RepairSettings().absent_s
 
     def __post_init__(self) -> None:
         problems = []
@@ -71,8 +85,26 @@ class NodeConfig:
             for name in ("trash_s", "chunk_grace_s")
             if not 0 <= getattr(self, name) < float("inf")
         ]
+        problems += [
+            f"{name}: {getattr(self, name)} is not at least {least:g}"
+            for name, least in _LEAST.items()
+            if not least <= getattr(self, name) < float("inf")
+        ]
         if problems:
             raise BadRequest("\n".join(problems))
+
+    @property
+    def care(self) -> CareSettings:
+        """How the node looks after its records."""
+        return CareSettings(
+            repair=RepairSettings(
+                absent_s=self.absent_s,
+                bytes_per_s=self.repair_bytes_per_s,
+                busy_bytes_per_s=self.repair_bytes_per_s / BUSY_DIVISOR,
+            ),
+            collection=CollectionSettings(grace_s=self.chunk_grace_s, trash_s=self.trash_s),
+            scrub=ScrubSettings(period_s=self.scrub_period_s),
+        )
 
     @property
     def address(self) -> Address:

@@ -21,10 +21,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from node.care_metrics import care_families
+from node.counter_words import words_of
 from ring.address import Address
 from ring.control import StatusReply
 from ring.errors import BadRequest, HoldfastError
 from ring.limits import KIB
+from ring.operating import CareReply
 
 CONNECTIONS_MAX: Final = 64
 REQUEST_S: Final = 5.0
@@ -33,16 +36,21 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _VOTER: Final = "voter"
 
 AskStatus = Callable[[], Awaitable[StatusReply]]
+AskCare = Callable[[], Awaitable[CareReply | None]]
 
 
 class NodeHealth:
     """An HTTP server.  `await start()`, later `await stop()`.
 
-    status: how the node is.  counters: further counters for /metrics, by the prefix of their names.
+    status: how the node is.  care: what goes on in the background.  counters: further counters for
+    /metrics, by the prefix of their names.
     """
 
-    def __init__(self, status: AskStatus, counters: Mapping[str, Mapping[str, int]]) -> None:
+    def __init__(
+        self, status: AskStatus, care: AskCare, counters: Mapping[str, Mapping[str, int]]
+    ) -> None:
         self._status = status
+        self._care = care
         self._counters = counters
         self._stopping = False
         self._server: asyncio.Server | None = None
@@ -119,7 +127,8 @@ class NodeHealth:
     async def _metrics(self, *, with_body: bool) -> bytes:
         registry = CollectorRegistry()
         try:
-            registry.register(_Snapshot(await self._status(), self._counters))
+            status, care = await self._status(), await self._care()
+            registry.register(_Snapshot(status, care, self._counters))
         except HoldfastError as error:
             return _response(HTTPStatus.SERVICE_UNAVAILABLE, f"{error.detail}\n")
         text = generate_latest(registry).decode()
@@ -140,8 +149,14 @@ def _response(
 class _Snapshot(Collector):
     """One status as metric families."""
 
-    def __init__(self, status: StatusReply, counters: Mapping[str, Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        status: StatusReply,
+        care: CareReply | None,
+        counters: Mapping[str, Mapping[str, int]],
+    ) -> None:
         self._status = status
+        self._care = care
         self._counters = counters
 
     def collect(self) -> list[Metric]:
@@ -163,9 +178,9 @@ class _Snapshot(Collector):
         groups = {"holdfast_node": dict(status.counters), **self._counters}
         families += [
             CounterMetricFamily(
-                f"{prefix}_{name.removesuffix('_total')}", name.replace("_", " "), value=value
+                f"{prefix}_{name.removesuffix('_total')}", words_of(name), value=value
             )
             for prefix, counters in groups.items()
             for name, value in sorted(counters.items())
         ]
-        return families
+        return families if self._care is None else families + care_families(self._care)

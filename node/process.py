@@ -14,8 +14,6 @@ from typing import Final
 
 import structlog
 
-from node.care_settings import CareSettings
-from node.collection.collection_settings import CollectionSettings
 from node.config import NodeConfig, StoreKind
 from node.file_store import FileRecordStore
 from node.handler import Asker
@@ -77,15 +75,12 @@ async def run_node(
             clock=clock,
             randomness=randomness,
             accept_blank=config.accept_blank,
-            care=CareSettings(
-                collection=CollectionSettings(
-                    grace_s=config.chunk_grace_s, trash_s=config.trash_s
-                )
-            ),
+            care=config.care,
         )
         server = NodeServer(service, credentials, randomness)
         health = NodeHealth(
             lambda: _status(service),
+            service.care,
             {"holdfast_node_server": server.counters, "holdfast_node_peers": transport.counters},
         )
         cleanup.push_async_callback(health.stop)

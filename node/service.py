@@ -37,6 +37,7 @@ from ring.errors import BadRequest, HoldfastError, NotAdmitted, StorageFault
 from ring.layout import Layout
 from ring.life import NodeId
 from ring.messages import Reply, Request
+from ring.operating import CareReply
 from ring.recipe import recipe_bytes
 from ring.record import RecordKey, RecordKind, RecordState
 from ring.seams import Clock, Disk, Randomness, Transport
@@ -343,6 +344,10 @@ class NodeService:
             bytes_free=await self._disk.free_bytes(),
             counters=tuple(sorted(counters.items())),
         )
+
+    async def care(self) -> CareReply | None:
+        """What goes on in the background; None while nothing does."""
+        return None if self._caretaker is None else await self._caretaker.report.care()
 
     async def _admitted(self) -> None:
         await self.layouts.store(self._files)

@@ -136,6 +136,9 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ('id = "node-1"\ndata_dir = "d"\nhealth_listen = "a:b"', "node.health_listen: 'a:b' is"),
         ('id = "node-1"\ndata_dir = "d"\ndrain_s = -1', "no number of seconds"),
         ('id = "node-1"\ndata_dir = "d"\ndrain_s = nan', "no number of seconds"),
+        ('id = "node-1"\ndata_dir = "d"\nabsent_s = 1', "absent_s: 1.0 is not at least 10"),
+        ('id = "node-1"\ndata_dir = "d"\nscrub_period_s = nan', "is not at least 60"),
+        ('id = "node-1"\ndata_dir = "d"\nrepair_bytes_per_s = 0', "is not at least 1"),
     ],
 )
 def test_a_setting_that_cannot_be_is_explained(tmp_path: Path, own: str, words: str) -> None:

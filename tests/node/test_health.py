@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import NoReturn
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,6 +13,7 @@ from node.health import CONNECTIONS_MAX, HEAD_BYTES_MAX, NodeHealth
 from ring.address import Address
 from ring.control import StatusReply
 from ring.errors import BadRequest, StorageFault
+from ring.operating import PARTITION_BITMAP_BYTES, CareReply, LedgerCount
 
 
 class Node:
@@ -20,6 +22,10 @@ class Node:
     def __init__(self) -> None:
         self.state = "voter"
         self.fault: StorageFault | None = None
+        self.care: CareReply | None = None
+
+    async def tell_care(self) -> CareReply | None:
+        return self.care
 
     async def status(self) -> StatusReply:
         if self.fault is not None:
@@ -34,7 +40,8 @@ def node() -> Node:
 
 @pytest.fixture
 async def health(node: Node) -> AsyncIterator[NodeHealth]:
-    server = NodeHealth(node.status, {"holdfast_node_server": {"connections_total": 5}})
+    counters = {"holdfast_node_server": {"connections_total": 5}}
+    server = NodeHealth(node.status, node.tell_care, counters)
     yield server
     await server.stop()
 
@@ -104,6 +111,28 @@ async def test_metrics_are_those_of_the_status_and_of_the_processes_parts(addres
     }
 
 
+async def test_metrics_tell_the_ledger_and_the_background_work(
+    address: Address, node: Node
+) -> None:
+    led = b"\x03" + bytes(PARTITION_BITMAP_BYTES - 1)
+    ledger = LedgerCount(led, (0, 1, 2, 40, 0), 3, 5, 900, 1_700_000_000, 70, ())
+    node.care = CareReply(ledger, "", (("repair_queue", 8), ("now_s", 1_800_000_000)), ())
+    _, text = await _get(address, "/metrics")
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    by_copies = {
+        sample.labels["copies"]: sample.value
+        for sample in families["holdfast_node_led_digests"].samples
+    }
+    assert by_copies == {"0": 0, "1": 1, "2": 2, "3": 40, "more": 0}
+    values = {name: family.samples[0].value for name, family in families.items()}
+    assert values["holdfast_node_led_partitions"] == 2
+    assert values["holdfast_node_led_digests_short"] == 3
+    assert values["holdfast_node_led_waiting_bytes"] == 900
+    assert values["holdfast_node_repair_queue"] == 8
+    assert "holdfast_node_now_s" not in families
+    assert families["holdfast_node_quarantined"].documentation.startswith("Copies found bad")
+
+
 async def test_what_is_not_there_and_what_cannot_be_done_is_refused(address: Address) -> None:
     assert (await _get(address, "/"))[0] == 404
     assert (await _ask(address, b"POST /healthz HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 405 ")
@@ -143,8 +172,8 @@ async def test_connections_are_bounded_and_free_again_when_they_end(address: Add
 
 
 async def test_an_address_that_is_taken_is_refused_in_words(address: Address) -> None:
-    async def never() -> StatusReply:
+    async def never() -> NoReturn:
         raise AssertionError
 
     with pytest.raises(BadRequest, match="cannot listen on 127"):
-        await NodeHealth(never, {}).start(address)
+        await NodeHealth(never, never, {}).start(address)
