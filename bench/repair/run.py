@@ -8,15 +8,17 @@ from typing import Final
 
 from bench import progress
 from bench.failure import RowFailed
-from bench.repair import recovery, traffic
+from bench.repair import absence, recovery, traffic
 from bench.store.opened import log_to_stderr
 
-KEYS: Final = ("traffic", "recovery")
+KEYS: Final = ("traffic", "recovery", "absence")
 DIFFERENCES: Final = (0, 1, 10, 100, 1_000, 10_000)
 _RECORDS: Final = 1_000_000
 _RECORDS_QUICK: Final = 50_000
 _BLOBS: Final = 100_000
 _BLOBS_QUICK: Final = 3_000
+_DELETES: Final = 10_000
+_DELETES_QUICK: Final = 400
 
 
 def run_repair(folder: Path, only: Sequence[str], *, is_quick: bool, records: int | None) -> int:
@@ -31,6 +33,9 @@ def run_repair(folder: Path, only: Sequence[str], *, is_quick: bool, records: in
                 count = records or (_RECORDS_QUICK if is_quick else _RECORDS)
                 differences = [n for n in DIFFERENCES if n <= count // 10]
                 parts.append(traffic.as_text(traffic.measure(count, differences)))
+            elif key == "absence":
+                count = records or (_DELETES_QUICK if is_quick else _DELETES)
+                parts.append(absence.as_text(absence.measure(folder, count)))
             else:
                 blobs = records or (_BLOBS_QUICK if is_quick else _BLOBS)
                 calm_s = 5.0 if is_quick else 20.0
