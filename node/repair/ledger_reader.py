@@ -34,6 +34,7 @@ class LedgerReader:
         self._membership = membership
         self._store = store
         self._repair = repair
+        self._known: tuple[object, dict[int, tuple[NodeId, ...]]] = (None, {})
         self._lately_s = max(_COMPARED_LATELY_S, _INTERVALS * settings.interval_s)
 
     async def count(self) -> tuple[LedgerCount | None, str]:
@@ -63,15 +64,19 @@ class LedgerReader:
         """The partitions that this node leads, each with its other keepers."""
         membership, absent = self._membership, self._repair.copier.absent
         silent = membership.silent_for(SILENT_S)
+        live = membership.layouts.live
+        if self._known[0] == (live.epochs, absent, silent):
+            return self._known[1]
         known: dict[Placement, tuple[NodeId, ...] | None] = {}
         found: dict[int, tuple[NodeId, ...]] = {}
         for partition in range(PARTITIONS):
-            placement = membership.layouts.live.partition_placement(partition)
+            placement = live.partition_placement(partition)
             if placement not in known:
                 known[placement] = self._others(keepers(placement, absent), silent)
             others = known[placement]
             if others is not None:
                 found[partition] = others
+        self._known = ((live.epochs, absent, silent), found)
         return found
 
     def _others(

@@ -89,6 +89,20 @@ async def test_a_copy_that_is_missing_is_counted_and_whole_is_said_after_a_recou
 
 
 @in_virtual_time
+async def test_a_write_that_was_on_its_way_does_not_keep_a_cluster_from_being_whole() -> None:
+    async with small_cluster(care=SLOW) as cluster:
+        gateway = cluster.gateway()
+        await until(lambda ledger: ledger["whole"], gateway)
+        await cluster.store(on=cluster.owners(DIGEST)[:2])
+        await gateway.views.care(CareOrder.REPAIR)
+        view = await until(lambda ledger: ledger["short"], gateway)
+        rounds = [row["figures"]["repair_rounds"] for row in view["nodes"]]
+        await cluster.store(on=cluster.owners(DIGEST)[2:])
+        view = await until(lambda ledger: ledger["whole"], gateway)
+        assert [row["figures"]["repair_rounds"] for row in view["nodes"]] == rounds
+
+
+@in_virtual_time
 async def test_the_next_keeper_counts_for_one_that_is_silent() -> None:
     async with small_cluster(care=SLOW) as cluster:
         await cluster.store()
