@@ -129,7 +129,9 @@ class DoubtfulRead:
 
 
 @pytest.mark.parametrize("wants_bytes", [True, False])
-@pytest.mark.parametrize(("owners", "spares"), [(3, 0), (2, 1), (3, 1), (3, 2)])
+@pytest.mark.parametrize(
+    ("owners", "spares"), [(1, 0), (2, 0), (3, 0), (4, 0), (2, 1), (3, 1), (3, 2)]
+)
 def test_a_read_ends_and_is_right_whoever_is_passed_over(
     owners: int, spares: int, wants_bytes: bool
 ) -> None:
