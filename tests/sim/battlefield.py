@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 
-from ring.layout import LiveLayouts
 from ring.life import NodeId
 from tests.sim.damage_budget import DamageBudget
+from tests.sim.epochs import Epochs
 from tests.sim.gateways import Gateways
 from tests.sim.machine import Machine
 from tests.sim.network import Network, Place
@@ -31,7 +31,7 @@ class Battlefield:
     network: Network
     trace: Trace
     budget: DamageBudget
-    live: LiveLayouts
+    epochs: Epochs
 
     @property
     def places(self) -> list[Place]:

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 
 from ring.digest import Digest
 from ring.errors import Corrupt
-from ring.layout import LiveLayouts
 from ring.life import NodeId
 from ring.recipe import Recipe
 from ring.record import NO_ROOT, RecordKey, RecordKind, is_dead
+from tests.sim.epochs import Epochs
 from tests.sim.machine import Machine
 from tests.sim.promises import Promises
 from tests.sim.stores import copy_in
@@ -33,14 +33,14 @@ class DamageBudget:
         self,
         *,
         machines: Mapping[NodeId, Machine],
-        live: LiveLayouts,
+        epochs: Epochs,
         write_quorum: int,
         digests: Sequence[Digest],
         promises: Promises,
     ) -> None:
         self.digests = digests
         self._machines = machines
-        self._live = live
+        self._epochs = epochs
         self._spare = write_quorum - 1
         self._promises = promises
         self._lost: dict[NodeId, int] = {}  # the incarnation that it has to reach
@@ -66,7 +66,7 @@ class DamageBudget:
             return False
         for digest in digests:
             damaged = {other for other, what in self._damaged if what == digest}
-            if len((anywhere | damaged) & {*self._live.placement(digest).eligible}) > self._spare:
+            if len((anywhere | damaged) & {*self._epochs.placement(digest).eligible}) > self._spare:
                 return False
         return True
 

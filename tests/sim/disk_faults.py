@@ -124,7 +124,7 @@ class DiskFaults:
     async def _rot(self) -> None:
         field = self._field
         digest = field.rng.choice(field.budget.digests)
-        node = field.rng.choice(field.live.placement(digest).eligible)
+        node = field.rng.choice(field.epochs.placement(digest).eligible)
         if field.budget.may_damage(node, [digest]):
             self.rot(node, digest)
 

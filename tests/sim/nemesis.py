@@ -14,6 +14,7 @@ from ring.digest import Digest
 from ring.life import NodeId
 from tests.sim.battlefield import Battlefield, Move
 from tests.sim.disk_faults import DiskFaults
+from tests.sim.layout_faults import LayoutFaults
 from tests.sim.link_faults import LinkFaults
 from tests.sim.machine import Machine
 from tests.sim.options import Weather
@@ -32,11 +33,13 @@ class Nemesis:
         self._field = field
         self._links = LinkFaults(field)
         self._disks = DiskFaults(field)
+        self._layouts = LayoutFaults(field)
         processes = ProcessFaults(field, self._links)
         known: dict[str, Move] = {
             **processes.moves(),
             **self._links.moves(),
             **self._disks.moves(),
+            **self._layouts.moves(),
         }
         self._moves = {name: known[name] for name in field.options.faults}
         self._under_way = 0
@@ -70,6 +73,10 @@ class Nemesis:
             machine.thaw()
             if not machine.is_up:
                 machine.start()
+
+    async def tell_layouts(self) -> None:
+        """Everybody hears of the layouts that are in force."""
+        await self._layouts.teach_all()
 
     @property
     def spoils_indexes(self) -> bool:

@@ -31,6 +31,7 @@ FREE: Final = (
     "clock",
     "index-lost",
     "index-damage",
+    "layout",
 )
 COSTLY: Final = ("rot", "torn", "misdirected", "log-damage", "wipe", "roll-back")
 """Those that destroy copies, and count against the budget."""

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 
-from ring.layout import LiveLayouts
 from ring.life import NodeId
 from tests.sim.convergence import Stock, differences, take_stock
 from tests.sim.damage_budget import DamageBudget
+from tests.sim.epochs import Epochs
 from tests.sim.gateways import Gateways
 from tests.sim.history import History
 from tests.sim.machine import Machine
@@ -32,7 +32,7 @@ class Peace:
     options: Options
     machines: dict[NodeId, Machine]
     gateways: Gateways
-    layouts: LiveLayouts
+    epochs: Epochs
     blobs: list[Blob]
     history: History
     judge: Judge
@@ -78,7 +78,7 @@ class Peace:
                 highest = max(operation.bury_generations, default=0)
                 buried[partition] = max(highest, buried.get(partition, 0))
         promised = [b.digest for b in self.blobs if is_promised(self.history, b.digest)]
-        return differences(stocks, self.layouts, promised=promised, buried=buried, only=True)
+        return differences(stocks, self.epochs.live, promised=promised, buried=buried, only=True)
 
     def judge_machines(self) -> None:
         """No process ended by itself without a reason."""

@@ -18,7 +18,6 @@ from node.handler import Response
 from node.local_store import LocalRecordStore
 from ring.digest import Digest
 from ring.errors import Corrupt
-from ring.layout import LiveLayouts
 from ring.life import NodeId
 from ring.messages import (
     BuryRecord,
@@ -43,6 +42,7 @@ from ring.record import (
     is_live,
     live,
 )
+from tests.sim.epochs import Epochs
 
 
 @dataclass(slots=True)
@@ -57,11 +57,11 @@ class Promise:
 class Promises:
     """What every node has said, and a check of it.
 
-    is_needed: whether a chunk belongs to a blob that must be there.
+    is_needed: whether a node must have a chunk, as one of a blob that must be there.
     """
 
-    def __init__(self, live: LiveLayouts, is_needed: Callable[[Digest], bool]) -> None:
-        self._live = live
+    def __init__(self, epochs: Epochs, is_needed: Callable[[NodeId, Digest], bool]) -> None:
+        self._epochs = epochs
         self._is_needed = is_needed
         self._by_node: dict[NodeId, dict[RecordKey, Promise]] = {}
         self._rotten: dict[tuple[NodeId, Digest], None] = {}
@@ -125,10 +125,10 @@ class Promises:
         return not state.exists or state.root < promise.root
 
     def _may_forget(self, node: NodeId, key: RecordKey, promise: Promise, floor: int) -> bool:
-        if node not in self._live.placement(key.digest).owners:
+        if node not in self._epochs.placement(key.digest).owners:
             return True
         if promise.root == NO_ROOT:
-            return not self._is_needed(key.digest)
+            return not self._is_needed(node, key.digest)
         return not promise.claimed and generation_of(promise.root) <= floor
 
     def _faults(
@@ -142,7 +142,7 @@ class Promises:
         found = []
         if state.root < promise.root:
             found.append(f"it said root {promise.root} and has {state.root}")
-        is_chunk = promise.claimed and self._is_needed(key.digest)
+        is_chunk = promise.claimed and self._is_needed(node, key.digest)
         if is_chunk and not state.claimed:
             found.append("it claimed the chunk and has no claim")
         needs_value = promise.has_value and (is_live(state.root) or is_chunk)

@@ -31,7 +31,7 @@ class Story:
     @property
     def nodes(self) -> tuple[NodeId, ...]:
         """Where the blob may be: owners, then spares."""
-        return self.world.layouts.placement(self.blob.digest).eligible
+        return self.world.epochs.placement(self.blob.digest).eligible
 
     def machine(self, node: NodeId) -> Machine:
         """The machine of a node."""

@@ -19,7 +19,7 @@ from node.handler import Response
 from node.local_store import LocalRecordStore
 from ring.digest import Digest
 from ring.errors import Corrupt
-from ring.layout import Layout, LiveLayouts, Member
+from ring.layout import Layout, Member
 from ring.life import NodeId
 from ring.messages import Request
 from ring.placement import first_layout
@@ -27,6 +27,7 @@ from tests.sim.battlefield import Battlefield
 from tests.sim.care import care_settings
 from tests.sim.damage_budget import DamageBudget
 from tests.sim.disk import SimDisk
+from tests.sim.epochs import Epochs
 from tests.sim.failure import in_words
 from tests.sim.garbage import collected_afterwards
 from tests.sim.gateways import Gateways
@@ -46,6 +47,7 @@ from tests.sim.trace import Trace
 from tests.sim.workload import Blob, Clients, Judge, pool, record_digests
 
 GENESIS_S = 30.0
+_STARTED_IN_S = 3.0
 
 
 @dataclass(slots=True)
@@ -78,8 +80,8 @@ class World:
         self.judge = Judge(self.history, self.trace)
         self.network = Network(self._branch(), self.trace, self)
         self.layout = layout_of(self.options.members, self.options.replicas, self.options.zones)
-        self.layouts = LiveLayouts((self.layout,))
-        self.promises = Promises(self.layouts, self._is_needed)
+        self.epochs = Epochs(self.layout)
+        self.promises = Promises(self.epochs, self._is_needed)
         self.blobs: list[Blob] = pool(self._branch(), self.options)
         self.machines = {node: self._machine(node) for node in self.layout.nodes}
         self.gateways = Gateways(
@@ -95,7 +97,7 @@ class World:
         )
         self.budget = DamageBudget(
             machines=self.machines,
-            live=self.layouts,
+            epochs=self.epochs,
             write_quorum=self.options.write_quorum,
             digests=record_digests(self.blobs),
             promises=self.promises,
@@ -108,7 +110,7 @@ class World:
             network=self.network,
             trace=self.trace,
             budget=self.budget,
-            live=self.layouts,
+            epochs=self.epochs,
         )
         self.nemesis = Nemesis(field)
         self.peace = Peace(
@@ -116,7 +118,7 @@ class World:
             options=self.options,
             machines=self.machines,
             gateways=self.gateways,
-            layouts=self.layouts,
+            epochs=self.epochs,
             blobs=self.blobs,
             history=self.history,
             judge=self.judge,
@@ -141,7 +143,10 @@ class World:
     async def end_in_peace(self) -> None:
         """Mend everything, then look whether the cluster is whole and does what it is asked."""
         self.nemesis.end()
+        await asyncio.sleep(_STARTED_IN_S)
+        await self.nemesis.tell_layouts()
         await self.settle("peace", self.options.settle_s)
+        await self.nemesis.tell_layouts()
         self.peace.judge_machines()
         await self.peace.come_to_rest()
         await self.peace.judge_blobs(self.clients())
@@ -195,8 +200,13 @@ class World:
         """See Observer."""
         self.promises.heard(node, request, response)
 
-    def _is_needed(self, digest: Digest) -> bool:
-        """Whether a chunk is one of a blob that must be there."""
+    def _is_needed(self, node: NodeId, digest: Digest) -> bool:
+        """Whether a node must have a chunk that it once said it had.
+
+        Once it has collected any, the chunk may have been among them, and come back elsewhere.
+        """
+        if self.machines[node].probes()["node chunks_collected_total"]:
+            return False
         return any(
             digest in blob.records and is_promised(self.history, blob.digest)
             for blob in self.blobs

@@ -1,0 +1,117 @@
+"""Layouts that change while the cluster works."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from ring.control import LayoutsReply, TeachLayouts
+from ring.errors import HoldfastError
+from ring.life import NodeId
+from ring.messages import expect
+from tests.sim.battlefield import Battlefield, Move
+from tests.sim.convergence import Stock, differences, take_stock
+from tests.sim.network import SimTransport
+
+_TEACH_TIMEOUT_S = 1.0
+_PATIENCE_S = 30.0
+
+
+class LayoutFaults:
+    """See the module.  Whoever is not taught hears of it from others."""
+
+    def __init__(self, field: Battlefield) -> None:
+        self._field = field
+        self._operator = SimTransport(field.network, "operator", Operator(), is_peer=False)
+        self._is_changing = False
+
+    def moves(self) -> Mapping[str, Move]:
+        """By kind of fault."""
+        return {"layout": self._change}
+
+    async def _change(self) -> None:
+        """Begin, and complete once every owner has everything; else cancel."""
+        field = self._field
+        if self._is_changing or len(field.machines) <= 1:
+            return
+        self._is_changing = True
+        field.epochs.begin()
+        field.trace.fault("layout", *field.epochs.live.epochs)
+        await self._decide()
+        is_complete = False
+        try:
+            is_complete = await self._becomes_complete()
+        finally:
+            self._end(is_complete=is_complete)
+        await self._teach(field.rng.choice(sorted(field.machines)))
+
+    def _end(self, *, is_complete: bool) -> None:
+        epochs = self._field.epochs
+        if is_complete:
+            epochs.complete()
+        else:
+            epochs.cancel()
+        self._is_changing = False
+        self._field.trace.event("layout", "complete" if is_complete else "cancelled")
+
+    async def _decide(self) -> None:
+        """A layout is in force once more than half of the members have it, not before."""
+        nodes = sorted(self._field.machines)
+        knowing: dict[NodeId, None] = {}
+        while 2 * len(knowing) <= len(nodes):
+            node = self._field.rng.choice(nodes)
+            if await self._teach(node):
+                knowing[node] = None
+            await asyncio.sleep(0.1)
+
+    async def _becomes_complete(self) -> bool:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._field.rng.uniform(0, _PATIENCE_S)
+        while await self._lacks():
+            await self._field.pause(1.0)
+            if loop.time() > until_s:
+                return False
+        return True
+
+    async def _lacks(self) -> bool:
+        """Whether an owner of the new layout lacks something, or may."""
+        field = self._field
+        stocks: dict[NodeId, Stock] = {}
+        for node, machine in field.machines.items():
+            process, store = machine.process, machine.store
+            if process is None or store is None or machine.state != "voter" or machine.is_frozen:
+                return True
+            if process.service.layouts.live.epochs != field.epochs.live.epochs:
+                return True
+            with machine.disk.calm():
+                stocks[node] = await take_stock(store)
+        promised = field.budget.digests
+        found = differences(stocks, field.epochs.live, promised=promised, buried={}, only=False)
+        return any("floor" not in words for words in found)
+
+    async def _teach(self, node: NodeId) -> bool:
+        """Whether the node says that it lives by what is in force."""
+        live = self._field.epochs.live
+        try:
+            answer = await self._operator.call(
+                node, TeachLayouts(live.layouts), epochs=live.epochs, timeout_s=_TEACH_TIMEOUT_S
+            )
+        except HoldfastError:
+            return False
+        layouts = expect(answer, LayoutsReply).layouts
+        return tuple(layout.epoch for layout in layouts) == live.epochs
+
+    async def teach_all(self) -> None:
+        """In peace everybody hears of what is in force, and what is under way is called off."""
+        if self._is_changing:
+            for node in self._field.machines:
+                await self._teach(node)
+            self._end(is_complete=False)
+        for node in self._field.machines:
+            await self._teach(node)
+
+
+class Operator:
+    """A process that never ends."""
+
+    alive = True
