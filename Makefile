@@ -20,7 +20,7 @@ STATES ?= 20000
 # One more than there are cores: tests of real processes mostly wait.
 TEST_WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 1 )))
 
-.PHONY: help up test lint types tests sim crash powercut mutants bench bench-json compose-test clean
+.PHONY: help up test lint types tests sim model crash powercut mutants bench bench-json compose-test clean
 
 help:  ## List these commands
 	@echo "Holdfast. Usage: make COMMAND"
@@ -45,6 +45,9 @@ tests: $(VENV)/installed-test
 
 sim: $(VENV)/installed-test  ## Simulate SEEDS=100 clusters from FIRST=0 on; fails when a seed is red
 	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --first $(FIRST) $(ARGS)
+
+model: $(VENV)/installed-test  ## Explore every interleaving of small scenarios (ARGS="NAME")
+	@$(BIN)/python -m tests.model $(ARGS)
 
 crash: $(VENV)/installed-test  ## Start stores from STATES=20000 power cuts, each where one can fall
 	@HOLDFAST_CRASH_STATES=$(STATES) $(BIN)/pytest -q --numprocesses=$(TEST_WORKERS) \
