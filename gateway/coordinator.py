@@ -6,6 +6,7 @@ from gateway.calls import CallSettings
 from gateway.chunked import Chunked
 from gateway.cluster import Cluster
 from gateway.hashing import Hashing, Offload, inline
+from gateway.hints import Hints
 from gateway.operator_views import OperatorViews
 from gateway.replicated import ReplicatedRecords
 from ring.layout import Layout
@@ -28,11 +29,13 @@ class Coordinator(Chunked):
         settings = settings or CallSettings()
         hashing = Hashing(offload)
         self.cluster = Cluster(transport, first_layout)
+        self.hints = Hints(self.cluster, transport)
         self.records = ReplicatedRecords(self.cluster, settings, hashing)
         self.views = OperatorViews(self.cluster, self.records.reader)
         super().__init__(self.records, hashing, settings)
 
     def close(self) -> None:
         """Cancel what goes on in the background."""
+        self.hints.close()
         self.cluster.vigil.close()
         self.records.close()

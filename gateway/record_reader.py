@@ -198,8 +198,16 @@ class Read:
                 raise Unavailable(f"{digest} exists, but no good copy of it answered")
             raise Unavailable(f"too few nodes answered to say whether {digest} exists")
         assert self._state is not None
+        self._note_who_lacks()
         state = replace(self._state, root=self.plan.newest)  # a copy may be of an older put
         return Found(state, self._value, confirmed=verdict is Verdict.SERVE)
+
+    def _note_who_lacks(self) -> None:
+        """Read repair: an owner that knows less than was found is told to look."""
+        owners = self._fanout.live.placement(self._key.digest).owners
+        for node, answer in self._answers.items():
+            if node in owners and state_of(answer).root < self.plan.newest:
+                self._reader.cluster.missed.note(node, self._key)
 
 
 def state_of(answer: Answer) -> RecordState:

@@ -16,6 +16,7 @@ from node.value_check import ValueCheck
 from node.values import Values
 from ring.digest import Buffer
 from ring.errors import Corrupt, StorageFault
+from ring.facts import needs_value
 from ring.record import RecordKey, RecordKind, RecordState, without_value
 
 WhenBad = Callable[[RecordKey, str, bool], None]
@@ -57,8 +58,8 @@ class RecordCopies:
     ) -> str | None:
         """What is wrong with the copy that is here, None when it is `value`.
 
-        Raises Corrupt when it is a good record that contradicts a recipe: data proves itself, of
-        two recipes neither does.
+        Raises Corrupt when it is a good record, and needed, that contradicts a recipe: data proves
+        itself, of two recipes neither does.  What is in the trash has no say.
         """
         try:
             present = await self._values.read(key, before.kind)
@@ -68,7 +69,8 @@ class RecordCopies:
             return f"it cannot be read: {error.detail}"
         if kind is before.kind and await self._check.are_equal(present, value):
             return None
-        if kind is RecordKind.RECIPE and await self._check.is_good(
+        is_needed = needs_value(before)
+        if is_needed and kind is RecordKind.RECIPE and await self._check.is_good(
             key, before.kind, before.size_bytes, present
         ):
             raise Corrupt(f"{key.digest}: this recipe contradicts the record that is here")
