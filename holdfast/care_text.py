@@ -12,6 +12,16 @@ View = Mapping[str, object]
 _DAY_S, _HOUR_S = 86_400, 3_600
 _MINUTE_S = 60
 _REMARKS_MAX = 20
+_CARE_HEADS = (
+    "NODE",
+    "TO REPAIR",
+    "FAILED",
+    "COPIES",
+    "READS AGAIN",
+    "LEFT TO READ",
+    "RESERVE",
+    "FULL IN",
+)
 _GAPS = (("does not count", "not_counting"), ("has not compared with", "not_compared"))
 
 
@@ -58,7 +68,7 @@ def care_lines(view: View) -> Iterator[str]:
         return
     yield ""
     yield from ledger_lines(view)
-    rows = [("NODE", "TO REPAIR", "FAILED", "COPIES", "READS AGAIN", "LEFT TO READ", "FULL IN")]
+    rows = [_CARE_HEADS]
     for node in rows_of(view, "nodes"):
         figures, ahead = node.get("care"), node.get("forecast")
         row: View = {"figures": figures}
@@ -71,6 +81,7 @@ def care_lines(view: View) -> Iterator[str]:
                 f"{size_text(figure_of(row, 'repair_copied_bytes_per_s'))}/s" if known else "-",
                 f"{size_text(figure_of(row, 'scrub_bytes_per_s'))}/s" if known else "-",
                 scrub_left_text(row),
+                size_text(figure_of(row, "reserve_bytes")) if known else "-",
                 str(ahead.get("words")) if isinstance(ahead, dict) and known else "-",
             )
         )

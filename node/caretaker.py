@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -32,8 +32,6 @@ from node.scrub.scrub import Scrub
 from node.trends import Trends
 from ring.errors import Unsupported
 from ring.messages import Request
-from ring.operating import IncidentKind
-from ring.record import RecordKey
 from ring.seams import Clock, Transport
 
 MISTAKE_WAIT_S: Final = 5.0
@@ -68,6 +66,14 @@ class Caretaker:
         )
         heard = HeardTransport(transport, membership)
         self._rejoin = Rejoin(membership, store, heard)
+        self.collection = Collection(
+            membership=membership,
+            store=store,
+            transport=heard,
+            clock=clock,
+            settings=settings.collection,
+            counters=counters,
+        )
         self.repair = Repair(
             membership=membership,
             store=store,
@@ -76,6 +82,7 @@ class Caretaker:
             counters=counters,
             served=served,
             incidents=incidents,
+            is_garbage=self.collection.is_garbage,
         )
         self.scrub = Scrub(
             membership=membership,
@@ -100,16 +107,6 @@ class Caretaker:
             incidents=incidents,
             counters=counters,
         )
-        self.collection = Collection(
-            membership=membership,
-            store=store,
-            transport=heard,
-            clock=clock,
-            settings=settings.collection,
-            counters=counters,
-        )
-        self._incidents = incidents
-        self.collection.on_collected = self._collected
 
     async def run(self) -> None:
         """Everything, until cancelled."""
@@ -119,10 +116,6 @@ class Caretaker:
             group.create_task(self._keep_going("scrub", self.scrub.run))
             group.create_task(self._keep_going("trends", self._trends.run))
             group.create_task(self._keep_going("collection", self.collection.run))
-
-    def _collected(self, keys: Sequence[RecordKey]) -> None:
-        for key in keys:
-            self._incidents.note(key, IncidentKind.COLLECTED, "no blob needs it any more")
 
     async def _keep_going(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Rule 4."""

@@ -60,15 +60,14 @@ def count_copies(
     copies = [0] * COPIES_TOLD
     short = unsettled = waiting_bytes = 0
     oldest_s: int | None = None
-    ages: dict[NodeId, int] = {}
-    missing: dict[NodeId, None] = {}
+    known_of: dict[tuple[NodeId, ...], list[NodeId]] = {}
     seen: set[int] = set()
     is_led = frozenset(led)
     for one in partitions:
         seen.add(one.partition)
-        known = [node for node in one.others if node in compared]
-        missing.update(dict.fromkeys(node for node in one.others if node not in compared))
-        ages.update({node: compared[node].age_ms for node in known})
+        known = known_of.get(one.others)
+        if known is None:
+            known = known_of[one.others] = [node for node in one.others if node in compared]
         wanted = 1 + len(one.others)
         usual_held, usual_lost = one.held, one.kept - one.held
         for key in exceptions.get(one.partition, ()):
@@ -97,6 +96,7 @@ def count_copies(
         len(keys) for partition, keys in exceptions.items()
         if partition not in seen and partition in is_led
     )
+    others = dict.fromkeys(node for nodes in known_of for node in nodes)
     return LedgerCount(
         led=bitmap(led),
         copies=tuple(copies),
@@ -104,8 +104,8 @@ def count_copies(
         unsettled=unsettled,
         waiting_bytes=waiting_bytes,
         oldest_verified_s=oldest_s or 0,
-        age_ms=max(ages.values(), default=0),
-        not_compared=tuple(sorted(missing)),
+        age_ms=max((compared[node].age_ms for node in others if node in compared), default=0),
+        not_compared=tuple(sorted(node for node in others if node not in compared)),
     )
 
 

@@ -70,7 +70,12 @@ LEDGER = {
 }
 WHOLE = {**LEDGER, "short": 0, "waiting_bytes": 0, "whole": True, "words": "whole: all of them"}
 for node in NODES:
-    node["care"] = {"repair_queue": 17, "repair_troubles": 1, "scrub_bytes_per_s": 5 << 20}
+    node["care"] = {
+        "repair_queue": 17,
+        "repair_troubles": 1,
+        "reserve_bytes": 256 << 20,
+        "scrub_bytes_per_s": 5 << 20,
+    }
     node["remarks"] = ["blake3:00: no source gave a good copy of it"]
     node["forecast"] = {"days_to_full": 12.3, "words": "12.3 days, at the pace of the last 2 h"}
 NODES[-1] |= {"care": {}, "remarks": [], "forecast": {"days_to_full": None, "words": "unknown"}}

@@ -12,6 +12,7 @@ from node.scrub.scrub_settings import ScrubSettings
 from ring.digest import Digest
 from ring.errors import StorageFault
 from ring.limits import CHUNK_BYTES
+from ring.messages import StatRecords
 from ring.operating import (
     CareOrder,
     CareReply,
@@ -121,6 +122,49 @@ async def test_every_copy_is_read_again_within_the_period() -> None:
             node.clock.seconds += 60.0
         oldest_s = min(node.state_of(digest).verified_at_s for digest in digests)
         assert oldest_s > began_s
+
+
+@in_virtual_time
+async def test_a_lap_is_spread_over_its_part_of_the_period_and_longer_while_clients_are_busy() -> (
+    None
+):
+    shares = []
+    for is_busy in (False, True):
+        care = CareSettings(
+            repair=CALM_REPAIR.repair,
+            scrub=ScrubSettings(period_s=PERIOD_S, idle_s=1.0, bytes_per_s_min=1.0, batch=1),
+        )
+        async with small_cluster(1, 1, care=care) as cluster:
+            (node,) = cluster.nodes.values()
+            for number in range(100):
+                await cluster.store(b"%d" % number)
+            node.clock.seconds += PERIOD_S
+            client = asyncio.create_task(ask_for_ever(cluster, node)) if is_busy else None
+            await asyncio.sleep(PERIOD_S / 20)
+            if client is not None:
+                client.cancel()
+            shares.append(node.service.counters["scrub_copies_total"] / 100)
+    quiet, busy = shares
+    assert 0.08 <= quiet <= 0.13  # a twentieth of the period is a tenth of a lap
+    assert 0.04 <= busy <= 0.08
+
+
+async def ask_for_ever(cluster: SmallCluster, node: SmallNode) -> None:
+    """A client that asks thirty times a second."""
+    while True:
+        await cluster.ask(node, StatRecords((KEY,)))
+        await asyncio.sleep(1 / 30)
+
+
+@in_virtual_time
+async def test_a_clock_that_was_ahead_does_not_keep_copies_from_being_read() -> None:
+    async with small_cluster(1, 1, care=CALM_REPAIR) as cluster:
+        (node,) = cluster.nodes.values()
+        node.clock.seconds += 100 * PERIOD_S
+        await cluster.store()
+        node.clock.seconds -= 100 * PERIOD_S
+        await asyncio.sleep(300.0)
+        assert node.state_of(DIGEST).verified_at_s <= node.clock.seconds
 
 
 @in_virtual_time
