@@ -45,6 +45,8 @@ from ring.seams import Clock
 
 _SLICE_RECORDS: Final = 256  # about a millisecond of the event loop
 
+IDLE_MAX: Final = 65_536
+
 Still = Callable[[], bool]
 
 
@@ -59,11 +61,16 @@ class Leaving(Struct, frozen=True):
 
 
 class Condemned:
-    """Chunks that may go, by RecordKey.raw, and which condemnation it is."""
+    """Chunks that may go, by RecordKey.raw, and which condemnation it is.
+
+    Also since when chunks were not needed (seconds of the event loop), as far as somebody noted it
+    and none of them was put since; never of more than IDLE_MAX.
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
         self._next = count(1)
+        self._idle_since_s: dict[bytes, float] = {}
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -84,6 +91,20 @@ class Condemned:
     def pardon(self, key: bytes) -> None:
         """Somebody needs it, or it is gone."""
         self._numbers.pop(key, None)
+
+    def idle_since_s(self, key: bytes, now_s: float) -> float:
+        """Since when nobody needs the chunk: `now_s` when that was not known before."""
+        known = self._idle_since_s.get(key)
+        if known is not None:
+            return known
+        if len(self._idle_since_s) < IDLE_MAX:  # the others begin to wait when these are gone
+            self._idle_since_s[key] = now_s
+        return now_s
+
+    def wake(self, key: bytes) -> None:
+        """It was put again, or is needed: its idle time is over."""
+        self._idle_since_s.pop(key, None)
+        self.pardon(key)
 
 
 class RecordDisposal:
@@ -216,12 +237,13 @@ class RecordDisposal:
             await self._ledger.commit(change, essential=True)
             for key, kind in gone:
                 await self._values.remove(key, kind)
+                self.condemned.wake(key.raw)
             return sum(sizes)
 
     async def _condemn(self, key: RecordKey) -> int | None:
         async with self._locks.hold((key.raw,)):
             state = self._table.state(key.raw)
-            if is_live(state.root) or state.in_trash:
+            if not state.exists or is_live(state.root) or state.in_trash:
                 return None
             return self.condemned.condemn(key.raw)
 
@@ -241,7 +263,7 @@ class RecordDisposal:
             await self._ledger.commit(change, essential=True)
             if state.held:
                 await self._values.remove(key, state.kind)
-            self.condemned.pardon(raw)
+            self.condemned.wake(raw)
             return True
 
     def _now_s(self) -> int:

@@ -196,7 +196,7 @@ class RecordKeeper(RecordReader):
             floor = self._table.floor(key.digest.partition)
             if admission.refuses_put(before, floor, generation):
                 return PutAnswer(before.root, floor, had=False)
-            self.disposal.condemned.pardon(key.raw)
+            self.disposal.condemned.wake(key.raw)
             had_copy = await self._copies.keep(key, kind, value, before)
             after = admission.put_root(
                 before,
@@ -212,7 +212,7 @@ class RecordKeeper(RecordReader):
         self, key: RecordKey, claimant: Digest | None, value: Buffer
     ) -> PutAnswer:
         async with self._locks.hold((key.raw,)):
-            self.disposal.condemned.pardon(key.raw)
+            self.disposal.condemned.wake(key.raw)
             before = self._table.state(key.raw)
             had_copy = await self._copies.keep(key, RecordKind.DATA, value, before)
             after = admission.put_chunk(
@@ -304,6 +304,8 @@ class RecordKeeper(RecordReader):
                 await self._copies.lose(key, before)
                 return CopyVerdict.ABSENT
             if await self._check.is_good(key, before.kind, before.size_bytes, value):
+                if before.in_trash:
+                    return CopyVerdict.GOOD  # its row says when it was buried
                 now_s = self._now_s()
                 row = pack_row(replace(before, verified_at_s=now_s))
                 with suppress(DiskFull):  # the copy is good all the same

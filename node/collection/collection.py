@@ -27,7 +27,11 @@ from node.cover_question import CoverQuestion
 from node.handler import Response
 from node.local_store import LocalRecordStore
 from node.membership import Membership
+from node.repair.peers import Peers
+from ring.comparing import HintReason, HintRecords, HintReply
+from ring.digest import Digest
 from ring.errors import HoldfastError
+from ring.life import NodeId
 from ring.messages import Request, StatesReply
 from ring.purging import CollectGarbage, EarlierReply, FetchEarlier, HoldTombstones
 from ring.record import RecordEntry, RecordKey
@@ -40,13 +44,13 @@ log = structlog.get_logger()
 
 
 def nobody(keys: Sequence[RecordKey]) -> None:
-    """The OnCollected of a node that tells nobody."""
+    """The OnCollected of a node on which nobody wants to know."""
 
 
 class Collection:
     """The last part of records' lives on one node.
 
-    on_collected: see Collector; may be set until `run`.
+    on_collected: told which chunks went; may be set until `run`.
     """
 
     def __init__(
@@ -76,14 +80,21 @@ class Collection:
             counters=counters,
             on_collected=self._tell,
         )
+        self._peers = Peers(membership, transport, timeout_s)
+        self._collected: deque[RecordKey] = deque(maxlen=settings.hints_max)
+        self._news = asyncio.Event()
         self._hinted: deque[RecordKey] = deque(maxlen=settings.hints_max)
         self._woken = asyncio.Event()
         self._is_wanted = False
 
     # --- for the other parts of a node ------------------------------------------------------------
 
+    async def is_garbage(self, key: RecordKey, claimants: Sequence[Digest]) -> bool:
+        """See Collector: repair asks before it fetches a chunk of which nothing is here."""
+        return await self._collector.is_garbage(key, claimants)
+
     def was_collected(self, key: RecordKey) -> bool:
-        """Whether a chunk was collected here a moment ago: repair does not fetch it back."""
+        """Whether a chunk was collected here a moment ago."""
         return self._collector.was_collected(key)
 
     def look_at(self, keys: Sequence[RecordKey]) -> None:
@@ -105,6 +116,11 @@ class Collection:
                 votes = [membership.votes(one.key.digest.partition) for one in tombstones]
                 told = (s if vote else None for s, vote in zip(states, votes, strict=True))
                 return Response(StatesReply(tuple(told)), None, all(votes))
+            case HintRecords(reason, keys):
+                if reason is not HintReason.COLLECTED:
+                    return None
+                self.look_at(keys)
+                return Response(HintReply(len(keys)))
             case FetchEarlier(epoch):
                 layouts = membership.layouts
                 live = {layout.epoch: layout for layout in layouts.live.layouts}
@@ -125,6 +141,7 @@ class Collection:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._rounds())
             group.create_task(self._keep_room())
+            group.create_task(self._tell_for_ever())
 
     async def round(self) -> int:
         """Look through everything once; how many records moved on.
@@ -147,7 +164,7 @@ class Collection:
                 elif state.is_tombstone:
                     if purges and (state.settled or self._trash.is_over(state)):
                         tombstones.append(entry)
-                elif self._may_collect(entry):
+                elif self._membership.votes(entry.key.digest.partition):
                     chunks.append(entry)
             moved += await self._deal(trash, chunks, tombstones, everything=done)
             if not done:
@@ -177,10 +194,6 @@ class Collection:
             moved += await self._purge.advance(ready)
         return moved
 
-    def _may_collect(self, entry: RecordEntry, *, hinted: bool = False) -> bool:
-        votes = self._membership.votes(entry.key.digest.partition)
-        return votes and self._collector.is_due(entry.state, hinted=hinted)
-
     async def _rounds(self) -> None:
         settings, loop = self._settings, asyncio.get_running_loop()
         wait_s = next_s = settings.interval_s
@@ -204,7 +217,25 @@ class Collection:
             rest_s = _REST_SHARE * (loop.time() - begun_s)
             next_s = max(wait_s, min(rest_s, settings.interval_max_s))
 
+    async def _tell_for_ever(self) -> None:
+        """Other keepers of what was collected look at theirs at once: repair shall not copy it."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            keys = [self._collected.popleft() for _ in range(len(self._collected))]
+            by_node: dict[NodeId, list[RecordKey]] = {}
+            for key in keys:
+                placement = self._membership.layouts.live.placement(key.digest)
+                for node in placement.eligible:
+                    by_node.setdefault(node, []).append(key)
+            by_node.pop(self._membership.node, None)
+            for node in sorted(by_node):
+                with suppress(HoldfastError):  # it will find out by itself
+                    await self._peers.hint(node, HintReason.COLLECTED, by_node[node])
+
     def _tell(self, keys: Sequence[RecordKey]) -> None:
+        self._collected.extend(keys)
+        self._news.set()
         self.on_collected(keys)
 
     async def _look_at_hinted(self) -> None:
@@ -218,10 +249,9 @@ class Collection:
                 entries = [
                     RecordEntry(key, state)
                     for key, state in zip(batch, states, strict=True)
-                    if is_chunk(state) and state.exists
+                    if is_chunk(state) and self._membership.votes(key.digest.partition)
                 ]
-                due = [entry for entry in entries if self._may_collect(entry, hinted=True)]
-                await self._collector.look_at(due)
+                await self._collector.look_at(entries, hinted=True)
 
     async def _keep_room(self) -> None:
         settings, loop = self._settings, asyncio.get_running_loop()

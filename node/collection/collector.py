@@ -2,7 +2,8 @@
 
 Source of the rules: the exhaustive model of chunks (docs/ARCHITECTURE.md, Decisions).
 
-1.  A chunk is left alone for a grace after it was last put or verified here.  That saves work and
+1.  A chunk that nobody needs is left alone for a grace: since it was last put or verified here, or
+    since this process found that nobody needs it and nobody put it again.  That saves work and
     uploads under way; what was acknowledged is safe without it.
 2.  It is condemned first, and only then everybody is asked about its claimants: a commit that
     confirmed it before has its claim in the table by now, and one that comes later is told no.
@@ -14,11 +15,13 @@ Source of the rules: the exhaustive model of chunks (docs/ARCHITECTURE.md, Decis
 
 Why the grace counts from `verified_at_s`: putting a chunk sets it, also where a copy was here
 already, and every claim of an upload comes with a put; so it is never older than the newest claim
-of an upload under way.  A scrub sets it as well and only makes garbage stay longer.
+of an upload under way, and it outlives a restart.  A scrub sets it as well, and may do so again and
+again before a grace is over, hence the other way to count.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -67,26 +70,46 @@ class Collector:
         """Whether this chunk went a moment ago, and is not to be fetched back for its claims."""
         return self._collected.has(key)
 
-    def is_due(self, state: RecordState, *, hinted: bool = False) -> bool:
-        """Whether a record is a chunk whose grace is over.
+    async def is_garbage(self, key: RecordKey, claimants: Sequence[Digest]) -> bool:
+        """Whether a chunk with these claims is not worth being fetched from a peer.
+
+        Else a node would fetch back from the next what it has collected, and so for ever.
+        """
+        reasons: dict[Digest, str | None] = {}
+        await self._ask(claimants, reasons)
+        words = {*reasons.values()}
+        if words & {NEEDED, IN_TRASH}:
+            return False
+        return UNCOVERED not in words or self.was_collected(key)
+
+    def is_due(self, entry: RecordEntry, *, hinted: bool = False) -> bool:
+        """Whether the grace of a chunk that nobody needs is over.
 
         A clock that jumped makes nobody wait for ever: the distance counts, not the direction.
         """
-        if not is_chunk(state):
-            return False
-        age_s = abs(self._clock.now_s() - state.verified_at_s)
-        grace_s = self._settings.grace_s
-        return age_s >= (grace_s * _HINTED_GRACE if hinted and state.claimed else grace_s)
+        state, grace_s = entry.state, self._settings.grace_s
+        if hinted and state.claimed:
+            grace_s *= _HINTED_GRACE
+        if abs(self._clock.now_s() - state.verified_at_s) >= grace_s:
+            return True
+        now_s = asyncio.get_running_loop().time()
+        condemned = self._store.disposal.condemned
+        return now_s - condemned.idle_since_s(entry.key.raw, now_s) >= grace_s
 
-    async def look_at(self, entries: Sequence[RecordEntry]) -> int:
-        """Collect what may go of chunks that are due; how many went."""
+    async def look_at(self, entries: Sequence[RecordEntry], *, hinted: bool = False) -> int:
+        """Collect what may go of some chunks; how many went."""
         first = await self.judge([entry.key for entry in entries])
         condemned: dict[RecordKey, int] = {}
         collected: list[RecordKey] = []
         disposal = self._store.disposal
         try:
-            for key, reason in first.items():
-                number = await disposal.condemn(key) if reason is None else None
+            for entry in entries:
+                key, reason = entry.key, first[entry.key]
+                if reason == NEEDED:
+                    disposal.condemned.wake(key.raw)
+                if reason is not None or not self.is_due(entry, hinted=hinted):
+                    continue
+                number = await disposal.condemn(key)
                 if number is not None:
                     condemned[key] = number
             for key, reason in (await self.judge(list(condemned))).items():
@@ -140,4 +163,4 @@ class Collector:
 
 def is_chunk(state: RecordState) -> bool:
     """Whether a record is here only as a chunk, or as what an upload left behind."""
-    return not (is_live(state.root) or state.is_tombstone or state.in_trash)
+    return state.exists and not (is_live(state.root) or state.is_tombstone or state.in_trash)

@@ -20,7 +20,7 @@ CHUNKS, TRASH, TOMBSTONES = "chunks", "trash", "tombstones"
 _SLICE_RECORDS: Final = 2_048
 _UPLOAD: Final = "an upload that was broken off left them"
 _NO_BLOB: Final = "no blob needs them"
-_GRACE: Final = "their grace is not over"
+_GRACE: Final = "nobody needs them, and their grace is not over"
 _OVER: Final = "its time is over"
 _KEPT: Final = "its time is not over"
 _RESTS: Final = "the time of the trash is not over"
@@ -67,26 +67,27 @@ class GarbageReport:
         after: bytes | None = None
         while True:
             found = await self._store.disposal.leaving(after, _SLICE_RECORDS)
-            due = []
+            chunks = [entry for entry in found.entries if is_chunk(entry.state)]
             for entry in found.entries:
-                if is_chunk(entry.state) and self._collector.is_due(entry.state):
-                    due.append(entry)
-                else:
+                if not is_chunk(entry.state):
                     self._count(entry, *self._fate(entry))
-            verdicts = await self._collector.judge([entry.key for entry in due])
-            for entry in due:
+            verdicts = await self._collector.judge([entry.key for entry in chunks])
+            for entry in chunks:
                 reason = verdicts[entry.key]
-                gone = _NO_BLOB if entry.state.claimed else _UPLOAD
-                self._count(entry, CHUNKS, STAYS if reason else GOES, reason or gone)
+                if reason is not None:
+                    self._count(entry, CHUNKS, STAYS, reason)
+                elif self._collector.is_due(entry):
+                    why = _NO_BLOB if entry.state.claimed else _UPLOAD
+                    self._count(entry, CHUNKS, GOES, why)
+                else:
+                    self._count(entry, CHUNKS, STAYS, _GRACE)
             if found.upto is None:
                 return
             after = found.upto
 
     def _fate(self, entry: RecordEntry) -> tuple[str, str, str]:
-        """What becomes of a record that is no chunk whose grace is over."""
+        """What becomes of a record that is no chunk."""
         state = entry.state
-        if is_chunk(state):
-            return CHUNKS, STAYS, _GRACE
         is_over = self._trash.is_over(state)
         if state.in_trash:
             return TRASH, GOES if is_over else STAYS, _OVER if is_over else _KEPT

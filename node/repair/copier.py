@@ -139,7 +139,7 @@ class Copier:
         claims: dict[Digest, None] = {}
         for node in plan.claims_from:
             claims.update(dict.fromkeys(await self._peers.claims(node, key)))
-        is_new_chunk = not is_live(plan.root) and not own.state.exists
+        is_new_chunk = not is_live(plan.root) and not needs_value(own.state)
         if is_new_chunk and self._is_garbage and await self._is_garbage(key, tuple(claims)):
             self._counters["repair_left_to_collector_total"] += 1
             return True

@@ -203,15 +203,15 @@ DELETION_MUTANTS: Final = (
     Mutant(
         "collector: the grace is forgotten",
         "node/collection/collector.py",
-        "        return age_s >= (grace_s ",
-        "        return age_s >= 0 * (grace_s ",
+        "            grace_s *= _HINTED_GRACE\n",
+        "            grace_s = 0\n",
         COLLECTOR,
     ),
     Mutant(
         "collector: a node that does not vote collects",
         "node/collection/collection.py",
-        "        return votes and self._collector.is_due(entry.state, hinted=hinted)\n",
-        "        return self._collector.is_due(entry.state, hinted=hinted)\n",
+        "                elif self._membership.votes(entry.key.digest.partition):\n",
+        "                else:\n",
         COLLECTOR,
     ),
     Mutant(
@@ -231,7 +231,7 @@ DELETION_MUTANTS: Final = (
     Mutant(
         "chunks: a put does not pardon",
         "node/record_keeper.py",
-        "            self.disposal.condemned.pardon(key.raw)\n"
+        "            self.disposal.condemned.wake(key.raw)\n"
         "            before = self._table.state(key.raw)\n"
         "            had_copy = await self._copies.keep(key, RecordKind.DATA, value, before)\n",
         "            before = self._table.state(key.raw)\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from node.collection.collection import Collection
 from node.collection.collection_settings import DAY_S, CollectionSettings
@@ -21,12 +21,11 @@ SETTINGS = CollectionSettings(call_timeout_s=1.0)
 
 @dataclass
 class Collected:
-    """The collection of one node.  told: what it said that it had collected."""
+    """The collection of one node."""
 
     collection: Collection
     clock: ManualClock
     counters: Counter[str]
-    told: list[RecordKey] = field(default_factory=list)
 
     def later(self, seconds: float = DAY_S) -> None:
         """The clock of this node goes on; the stores' stand."""
@@ -48,9 +47,7 @@ def collected(
         settings=settings,
         counters=counters,
     )
-    found = Collected(collection, clock, counters)
-    collection.on_collected = found.told.extend
-    return found
+    return Collected(collection, clock, counters)
 
 
 def every_collection(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from node.collection.collection_settings import DAY_S
+from ring.comparing import HintReason, HintRecords
 from ring.digest import Digest
 from ring.messages import Answer, Request, StatesReply, StatRecords
 from ring.record import ABSENT, RecordKey, RecordKind, RecordState, dead, live
@@ -24,6 +25,7 @@ from tests.node.collection.gone import (
 )
 
 CHUNK, SHARED, LONE = b"chunk", b"shared", b"lone"
+GRACE_S = 60.0
 NAME = Digest.of(CHUNK)
 KEY = RecordKey(NAME)
 
@@ -73,9 +75,7 @@ async def test_chunks_of_a_deleted_blob_go_everywhere() -> None:
             assert await node.store.claims(KEY, None, 9) == ([], True)
         owners = cluster.placement(NAME).owners
         for one, node in zip(everybody, nodes_of(cluster), strict=True):
-            was_here = node.node in owners
-            assert one.collection.was_collected(KEY) is was_here
-            assert (KEY in one.told) is was_here
+            assert one.collection.was_collected(KEY) is (node.node in owners)
         assert sum(one.counters["chunks_collected_total"] for one in everybody) == 6
 
 
@@ -86,7 +86,7 @@ async def test_chunks_of_a_blob_that_is_there_stay() -> None:
         everybody = await round_of_all(cluster)
 
         assert holders(cluster, CHUNK) == holders(cluster, SHARED) == 3
-        assert not any(one.told for one in everybody)
+        assert not any(one.collection.was_collected(KEY) for one in everybody)
         for node in nodes_of(cluster):
             assert len(node.store.disposal.condemned) == 0
 
@@ -130,7 +130,6 @@ async def test_what_an_upload_left_goes_after_its_grace() -> None:
         young = collected(cluster, nodes_of(cluster)[0])
         await young.collection.round()
         assert holders(cluster, CHUNK) == 3
-        young.collection.look_at([KEY])
         await round_of_all(cluster)
 
         assert holders(cluster, CHUNK) == 0
@@ -234,7 +233,7 @@ async def test_while_everybody_is_asked_a_commit_is_told_no_and_a_put_keeps_the_
         assert await first.store.confirm(blob, [NAME]) == [True]
         await rounds
         assert first.holds(NAME)
-        assert not one.told
+        assert not one.collection.was_collected(KEY)
 
 
 @in_virtual_time
@@ -297,6 +296,98 @@ async def test_what_another_node_collected_is_looked_at_after_half_the_grace() -
         assert holders(cluster, CHUNK) == 2
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+@in_virtual_time
+async def test_a_chunk_that_is_verified_again_and_again_goes_all_the_same() -> None:
+    async with small_cluster() as cluster:
+        blob = await large_blob(cluster, CHUNK)
+        await bury(nodes_of(cluster), blob)
+        first = nodes_of(cluster)[0]
+        # Its clock stands, as if a scrub had just been there.
+        one = collected(cluster, first, replace(SETTINGS, grace_s=GRACE_S))
+        await one.collection.round()
+        await asyncio.sleep(GRACE_S - 1)
+        await one.collection.round()
+        assert holders(cluster, CHUNK) == 3
+
+        await asyncio.sleep(1)
+        await one.collection.round()
+        assert holders(cluster, CHUNK) == 2
+
+
+@in_virtual_time
+async def test_a_put_begins_the_grace_anew() -> None:
+    async with small_cluster() as cluster:
+        blob = await large_blob(cluster, CHUNK)
+        await bury(nodes_of(cluster), blob)
+        first = nodes_of(cluster)[0]
+        one = collected(cluster, first, replace(SETTINGS, grace_s=GRACE_S))
+        await one.collection.round()
+        await asyncio.sleep(GRACE_S / 2)
+        await first.store.put_chunk(KEY, blob, CHUNK)
+        await asyncio.sleep(GRACE_S / 2)
+        await one.collection.round()
+
+        assert holders(cluster, CHUNK) == 3
+
+
+@in_virtual_time
+async def test_a_chunk_that_was_needed_meanwhile_waits_anew() -> None:
+    async with small_cluster() as cluster:
+        blob = await large_blob(cluster, CHUNK)
+        recipe = RecordState(RecordKind.RECIPE, 5_000_000, live(2))
+        await bury(nodes_of(cluster), blob)
+        settings = replace(SETTINGS, grace_s=GRACE_S, alive_memory_s=0)
+        one = collected(cluster, nodes_of(cluster)[0], settings)
+        await one.collection.round()
+        for node in nodes_of(cluster):
+            await node.store.absorb(RecordKey(blob), recipe, [], None)
+        await one.collection.round()
+        await bury(nodes_of(cluster), blob, 2)
+        await asyncio.sleep(GRACE_S)
+        await one.collection.round()
+
+        assert holders(cluster, CHUNK) == 3
+
+
+@in_virtual_time
+async def test_repair_is_told_what_is_not_worth_fetching() -> None:
+    async with small_cluster() as cluster:
+        gone, kept = await large_blob(cluster, CHUNK), await large_blob(cluster, SHARED)
+        await bury(nodes_of(cluster), gone)
+        first, *others = nodes_of(cluster)
+        one = collected(cluster, first)
+
+        assert await one.collection.is_garbage(KEY, [gone])
+        assert not await one.collection.is_garbage(KEY, [gone, kept])
+        cluster.network.faults.down |= {node.node for node in others}
+        assert not await one.collection.is_garbage(KEY, [gone]), "nobody answered"
+        cluster.network.faults.down.clear()
+        one.later()
+        await one.collection.round()
+        cluster.network.faults.down |= {node.node for node in others}
+        assert await one.collection.is_garbage(KEY, [gone]), "it has just been collected here"
+
+
+@in_virtual_time
+async def test_other_keepers_are_told_what_was_collected() -> None:
+    async with small_cluster() as cluster:
+        blob = await large_blob(cluster, CHUNK)
+        await bury(nodes_of(cluster), blob)
+        first, *others = nodes_of(cluster)
+        one = collected(cluster, first)
+        one.later()
+        running = asyncio.ensure_future(one.collection.run())
+        one.collection.begin()
+        await asyncio.sleep(1)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+        calls = cluster.network.calls_of(HintRecords)
+        hints = [call for call in calls if call.caller == first.node]
+        assert {hint.node for hint in hints} == {node.node for node in others}
+        assert all(hint.request == HintRecords(HintReason.COLLECTED, (KEY,)) for hint in hints)
 
 
 @in_virtual_time

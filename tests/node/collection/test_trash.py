@@ -107,7 +107,8 @@ async def test_operators_are_told_what_goes_and_why_and_nothing_happens() -> Non
         await trashed(first, BLOB)
         one = collected(cluster, first)
         assert await report(one) == {
-            ("chunks", "stays: their grace is not over"): (3, 4 + 4 + 10),
+            ("chunks", "stays: a blob that is there needs them"): (1, 4),
+            ("chunks", "stays: nobody needs them, and their grace is not over"): (2, 4 + 10),
             ASKED: (1, 0),
             ("trash", "stays: its time is not over"): (1, 4),
         }
