@@ -80,3 +80,9 @@ def ledger_of(view: View) -> View:
     """The ledger of an answer; empty when it has none."""
     ledger = view.get("ledger")
     return ledger if isinstance(ledger, dict) else {}
+
+
+def is_counted_within(ledger: View, least_s: float) -> bool:
+    """Whether all that a ledger rests on was found out in the last so many seconds."""
+    age_s = ledger.get("counted_s_ago")
+    return isinstance(age_s, int | float) and age_s <= least_s

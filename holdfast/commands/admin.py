@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from holdfast.care_text import care_lines, repair_text, scrub_begun_text, scrub_text
-from holdfast.care_watch import CareWatch, ledger_of, total_of
+from holdfast.care_watch import CareWatch, is_counted_within, ledger_of, total_of
 from holdfast.command_line import DIGEST, Call, over_http
 from holdfast.garbage_text import garbage_text
 from holdfast.progress import Meter
@@ -96,16 +96,22 @@ async def repair(call: Call, *, stuck_s: float) -> int:
     made afterwards says that every digest has all its copies.
     """
     watch = CareWatch("repair_rounds")
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
     watch.ordered(await call.client.begin_repair())
     patience = _Patience(stuck_s)
     most = 0
-    with Meter("repairing", None, asyncio.get_running_loop().time) as meter:
+    with Meter("repairing", None, loop.time) as meter:
         while True:
             view = await call.client.care()
             if not watch.looked(view):
                 watch.ordered(await call.client.begin_repair())
             ledger = ledger_of(view)
-            healed = ledger.get("whole") is True and not watch.pending
+            healed = (
+                ledger.get("whole") is True
+                and not watch.pending
+                and is_counted_within(ledger, loop.time() - began_s)
+            )
             moves = [ledger.get(key) for key in ("short", "unsettled", "waiting_bytes")]
             moves.append(total_of(view, "repair_copied_bytes"))
             if healed or patience.is_over([*moves, watch.pending]):

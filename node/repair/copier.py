@@ -108,7 +108,8 @@ class Copier:
             lacking.setdefault(node, []).append(key)
         if plan.need is Need.NOTHING:
             self.troubles.pop(key, None)
-            if self._when_agreed is not None and answers and not plan.lacking:
+            everybody = all(node in answers for node in nodes if node != self._membership.node)
+            if self._when_agreed is not None and everybody and not plan.lacking:
                 self._when_agreed(key)
             asked = {*placement.eligible} - {self._membership.node}
             return bool(answers) or not asked

@@ -103,6 +103,21 @@ async def test_a_write_that_was_on_its_way_does_not_keep_a_cluster_from_being_wh
 
 
 @in_virtual_time
+async def test_who_was_not_asked_has_not_agreed() -> None:
+    async with small_cluster(care=SLOW) as cluster:
+        gateway = cluster.gateway()
+        first, second, third = cluster.owners(DIGEST)
+        await until(lambda ledger: ledger["whole"], gateway)
+        await cluster.store(on=[first, second])
+        await gateway.views.care(CareOrder.REPAIR)
+        await until(lambda ledger: ledger["short"], gateway)
+        await third.end()
+        await asyncio.sleep(5.0)
+        view: View = await gateway.views.care()
+        assert view["ledger"]["copies"]["2"] == 1
+
+
+@in_virtual_time
 async def test_the_next_keeper_counts_for_one_that_is_silent() -> None:
     async with small_cluster(care=SLOW) as cluster:
         await cluster.store()

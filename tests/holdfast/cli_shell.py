@@ -69,6 +69,7 @@ LEDGER = {
     "words": "not whole: 12 of 1,234,567 digests have fewer copies than they should",
 }
 WHOLE = {**LEDGER, "short": 0, "waiting_bytes": 0, "whole": True, "words": "whole: all of them"}
+WHOLE["counted_s_ago"] = 0.0
 for node in NODES:
     node["care"] = {
         "repair_queue": 17,

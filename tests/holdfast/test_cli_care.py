@@ -54,6 +54,11 @@ async def test_repair_is_healed_only_after_a_count_made_since(shell: Shell) -> N
     assert shell.views.begun == [CareOrder.REPAIR]
 
 
+async def test_repair_is_not_healed_by_what_was_counted_before_it_began(shell: Shell) -> None:
+    shell.views.cares = [care(1, WHOLE, ticket=1), care(1, {**WHOLE, "counted_s_ago": 3_600.0})]
+    assert (await shell("admin", "repair", "--patience", "0")).code == 1
+
+
 async def test_repair_gives_up_when_nothing_moves(shell: Shell) -> None:
     shell.views.cares = [care(1, ticket=1), care(1)]
     said = await shell("admin", "repair", "--patience", "0", "--json")
