@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
@@ -32,6 +32,8 @@ from node.scrub.scrub import Scrub
 from node.trends import Trends
 from ring.errors import Unsupported
 from ring.messages import Request
+from ring.operating import IncidentKind
+from ring.record import RecordKey
 from ring.seams import Clock, Transport
 
 MISTAKE_WAIT_S: Final = 5.0
@@ -107,6 +109,9 @@ class Caretaker:
             incidents=incidents,
             counters=counters,
         )
+        self._incidents = incidents
+        self.collection.on_collected = self._collected
+        self.collection.on_purged = self._purged
 
     async def run(self) -> None:
         """Everything, until cancelled."""
@@ -116,6 +121,15 @@ class Caretaker:
             group.create_task(self._keep_going("scrub", self.scrub.run))
             group.create_task(self._keep_going("trends", self._trends.run))
             group.create_task(self._keep_going("collection", self.collection.run))
+
+    def _collected(self, keys: Sequence[RecordKey]) -> None:
+        for key in keys:
+            self._incidents.note(key, IncidentKind.COLLECTED, "no blob needs it any more")
+
+    def _purged(self, keys: Sequence[RecordKey]) -> None:
+        for key in keys:
+            words = "every node that could lack the delete has confirmed it"
+            self._incidents.note(key, IncidentKind.PURGED, words)
 
     async def _keep_going(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Rule 4."""

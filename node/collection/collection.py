@@ -50,7 +50,7 @@ def nobody(keys: Sequence[RecordKey]) -> None:
 class Collection:
     """The last part of records' lives on one node.
 
-    on_collected: told which chunks went; may be set until `run`.
+    on_collected, on_purged: told which chunks and tombstones went; may be set until `run`.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Collection:
         counters: Counter[str],
     ) -> None:
         self.on_collected: OnCollected = nobody
+        self.on_purged: OnCollected = nobody
         self._membership = membership
         self._store = store
         self._settings = settings
@@ -71,7 +72,14 @@ class Collection:
         timeout_s = settings.call_timeout_s
         question = CoverQuestion(membership, store, transport, timeout_s=timeout_s)
         self._trash = Trash(store, clock, settings, counters)
-        self._purge = Purge(membership, store, transport, counters, timeout_s=timeout_s)
+        self._purge = Purge(
+            membership,
+            store,
+            transport,
+            counters,
+            timeout_s=timeout_s,
+            on_purged=self._tell_purged,
+        )
         self._collector = Collector(
             store=store,
             question=question,
@@ -237,6 +245,9 @@ class Collection:
         self._collected.extend(keys)
         self._news.set()
         self.on_collected(keys)
+
+    def _tell_purged(self, keys: Sequence[RecordKey]) -> None:
+        self.on_purged(keys)
 
     async def _look_at_hinted(self) -> None:
         """Chunks that other nodes collected: mostly they may go here as well."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -25,7 +25,7 @@ from ring.life import Life, NodeId
 from ring.messages import Request, StatesReply, StatRecords, expect
 from ring.purge import PurgeStep, Step, Tombstone
 from ring.purging import EarlierReply, FetchEarlier, HoldTombstones
-from ring.record import RecordEntry, RecordState
+from ring.record import RecordEntry, RecordKey, RecordState
 from ring.seams import Transport
 
 States = Sequence[RecordState | None]
@@ -34,7 +34,10 @@ log = structlog.get_logger()
 
 
 class Purge:
-    """waiting: for each node, how many tombstones waited for its word in this round."""
+    """waiting: for each node, how many tombstones waited for its word in this round.
+
+    on_purged: told which tombstones went.
+    """
 
     def __init__(
         self,
@@ -44,7 +47,9 @@ class Purge:
         counters: Counter[str],
         *,
         timeout_s: float,
+        on_purged: Callable[[Sequence[RecordKey]], None],
     ) -> None:
+        self._on_purged = on_purged
         self.waiting: Counter[str] = Counter()
         self._membership = membership
         self._store = store
@@ -104,6 +109,8 @@ class Purge:
         done = await change(confirmed, still)
         name = "tombstones_settled_total" if kind is Step.HOLD else "tombstones_purged_total"
         self._counters[name] += len(done)
+        if kind is not Step.HOLD:
+            self._on_purged(done)
         return len(done)
 
     def _needed(self, tombstones: Sequence[Tombstone]) -> dict[Tombstone, tuple[NodeId, ...]]:
