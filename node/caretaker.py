@@ -63,9 +63,8 @@ class Caretaker:
         incidents: Incidents,
     ) -> None:
         self._counters = counters
-        store.watch_bad_copies(
-            lambda key, words, is_gone: incidents.bad_copy(key, words, is_gone=is_gone)
-        )
+        self._incidents = incidents
+        store.watch_bad_copies(self._bad_copy)
         heard = HeardTransport(transport, membership)
         self._rejoin = Rejoin(membership, store, heard)
         self.collection = Collection(
@@ -109,7 +108,6 @@ class Caretaker:
             incidents=incidents,
             counters=counters,
         )
-        self._incidents = incidents
         self.collection.on_collected = self._collected
         self.collection.on_purged = self._purged
 
@@ -121,6 +119,9 @@ class Caretaker:
             group.create_task(self._keep_going("scrub", self.scrub.run))
             group.create_task(self._keep_going("trends", self._trends.run))
             group.create_task(self._keep_going("collection", self.collection.run))
+
+    def _bad_copy(self, key: RecordKey, words: str, is_gone: bool) -> None:  # noqa: FBT001 - as told
+        self._incidents.bad_copy(key, words, is_gone=is_gone)
 
     def _collected(self, keys: Sequence[RecordKey]) -> None:
         for key in keys:

@@ -8,7 +8,10 @@ from tests.mutants.mutant import Mutant
 
 PURGE: Final = ("tests/ring/test_purge.py",)
 DRIVER: Final = ("tests/node/collection/test_purge_driver.py",)
-COLLECTOR: Final = ("tests/node/collection/test_collector.py",)
+COLLECTOR: Final = (
+    "tests/node/collection/test_collector.py",
+    "tests/node/collection/test_collected_elsewhere.py",
+)
 TRASH: Final = ("tests/node/collection/test_trash.py",)
 COVER: Final = ("tests/node/test_cover_question.py",)
 ADMISSION: Final = ("tests/ring/test_admission.py",)

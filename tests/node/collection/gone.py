@@ -60,6 +60,17 @@ def every_collection(
     return found
 
 
+def holders(cluster: SmallCluster, value: bytes) -> int:
+    """How many nodes have these bytes."""
+    digest = Digest.of(value)
+    return sum(node.holds(digest) for node in cluster.nodes.values())
+
+
+def nodes_of(cluster: SmallCluster) -> list[SmallNode]:
+    """In the order of their names."""
+    return list(cluster.nodes.values())
+
+
 async def bury(nodes: Sequence[SmallNode], digest: Digest, generation: int = 1) -> None:
     """Hold a tombstone without trash."""
     for node in nodes:

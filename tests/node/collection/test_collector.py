@@ -8,7 +8,6 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from node.collection.collection_settings import DAY_S
-from ring.comparing import HintReason, HintRecords
 from ring.digest import Digest
 from ring.messages import Answer, Request, StatesReply, StatRecords
 from ring.record import ABSENT, RecordKey, RecordKind, RecordState, dead, live
@@ -21,22 +20,15 @@ from tests.node.collection.gone import (
     bury,
     collected,
     every_collection,
+    holders,
     large_blob,
+    nodes_of,
 )
 
 CHUNK, SHARED, LONE = b"chunk", b"shared", b"lone"
 GRACE_S = 60.0
 NAME = Digest.of(CHUNK)
 KEY = RecordKey(NAME)
-
-
-def holders(cluster: SmallCluster, chunk: bytes) -> int:
-    digest = Digest.of(chunk)
-    return sum(node.holds(digest) for node in cluster.nodes.values())
-
-
-def nodes_of(cluster: SmallCluster) -> list[SmallNode]:
-    return list(cluster.nodes.values())
 
 
 async def round_of_all(cluster: SmallCluster) -> list[Collected]:
@@ -146,8 +138,8 @@ async def test_the_chunks_of_a_blob_in_somebodys_trash_stay() -> None:
             one = collected(cluster, node)
             one.later()
             found = await node.store.disposal.leaving(None, 99)
-            # A whole round would end the time in the trash as well.
-            await one.collection._collector.look_at(found.entries)  # noqa: SLF001
+            collector = one.collection._collector  # noqa: SLF001 - a whole round would end the trash
+            await collector.look_at(found.entries)
         assert first.state_of(blob).in_trash
         assert holders(cluster, CHUNK) == 3
 
@@ -279,26 +271,6 @@ async def test_a_chunk_is_kept_for_any_of_many_claimants() -> None:
 
 
 @in_virtual_time
-async def test_what_another_node_collected_is_looked_at_after_half_the_grace() -> None:
-    async with small_cluster() as cluster:
-        blob = await large_blob(cluster, CHUNK)
-        await bury(nodes_of(cluster), blob)
-        one = collected(cluster, nodes_of(cluster)[0])
-        running = asyncio.ensure_future(one.collection.run())
-        one.later(DAY_S / 2 - 1)
-        one.collection.look_at([KEY, RecordKey(blob), RecordKey(Digest.of(b"absent"))])
-        await asyncio.sleep(1)
-        assert holders(cluster, CHUNK) == 3
-
-        one.later(1)
-        one.collection.look_at([KEY])
-        await asyncio.sleep(1)
-        assert holders(cluster, CHUNK) == 2
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-
-@in_virtual_time
 async def test_a_chunk_that_is_verified_again_and_again_goes_all_the_same() -> None:
     async with small_cluster() as cluster:
         blob = await large_blob(cluster, CHUNK)
@@ -349,45 +321,6 @@ async def test_a_chunk_that_was_needed_meanwhile_waits_anew() -> None:
         await one.collection.round()
 
         assert holders(cluster, CHUNK) == 3
-
-
-@in_virtual_time
-async def test_repair_is_told_what_is_not_worth_fetching() -> None:
-    async with small_cluster() as cluster:
-        gone, kept = await large_blob(cluster, CHUNK), await large_blob(cluster, SHARED)
-        await bury(nodes_of(cluster), gone)
-        first, *others = nodes_of(cluster)
-        one = collected(cluster, first)
-
-        assert await one.collection.is_garbage(KEY, [gone])
-        assert not await one.collection.is_garbage(KEY, [gone, kept])
-        cluster.network.faults.down |= {node.node for node in others}
-        assert not await one.collection.is_garbage(KEY, [gone]), "nobody answered"
-        cluster.network.faults.down.clear()
-        one.later()
-        await one.collection.round()
-        cluster.network.faults.down |= {node.node for node in others}
-        assert await one.collection.is_garbage(KEY, [gone]), "it has just been collected here"
-
-
-@in_virtual_time
-async def test_other_keepers_are_told_what_was_collected() -> None:
-    async with small_cluster() as cluster:
-        blob = await large_blob(cluster, CHUNK)
-        await bury(nodes_of(cluster), blob)
-        first, *others = nodes_of(cluster)
-        one = collected(cluster, first)
-        one.later()
-        running = asyncio.ensure_future(one.collection.run())
-        one.collection.begin()
-        await asyncio.sleep(1)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-        calls = cluster.network.calls_of(HintRecords)
-        hints = [call for call in calls if call.caller == first.node]
-        assert {hint.node for hint in hints} == {node.node for node in others}
-        assert all(hint.request == HintRecords(HintReason.COLLECTED, (KEY,)) for hint in hints)
 
 
 @in_virtual_time
