@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 ARGS ?=
-SEEDS ?= 100
+SEEDS ?= 300
 FIRST ?= 0
 STATES ?= 20000
 # One more than there are cores: tests of real processes mostly wait.
@@ -43,7 +43,7 @@ tests: $(VENV)/installed-test
 	@echo "== pytest: all tests (ARGS=... is passed on)" >&2
 	@$(BIN)/pytest -q --numprocesses=$(TEST_WORKERS) --maxprocesses=4 --dist=worksteal $(ARGS)
 
-sim: $(VENV)/installed-test  ## Simulate SEEDS=100 clusters from FIRST=0 on; fails when a seed is red
+sim: $(VENV)/installed-test  ## Simulate SEEDS=300 clusters from FIRST=0 on; fails when a seed is red
 	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --first $(FIRST) $(ARGS)
 
 model: $(VENV)/installed-test  ## Explore every interleaving of small scenarios (ARGS="NAME")

@@ -24,7 +24,7 @@ def care_settings(options: Options) -> CareSettings:
             grace_s=options.grace_s,
             trash_s=options.trash_s,
             interval_s=1.0,
-            interval_max_s=4.0,
+            interval_max_s=2.0,
             call_timeout_s=2.0,
             free_bytes_min=0,
             alive_memory_s=5.0,

@@ -1,4 +1,4 @@
-"""A hundred simulated clusters; `make sim SEEDS=2000` runs more."""
+"""Three hundred simulated clusters; `make sim SEEDS=10000` runs more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.sim.world import run_seed
 
-SEEDS = 100
+SEEDS = 300
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
