@@ -24,6 +24,7 @@ from ring.record import RecordKey, RecordState, Space
 
 PARTITION_DIGITS: Final = 3
 _SLICE: Final = 256
+_SLICE_FIRST: Final = 32  # most partitions have no more of one algorithm
 _CLAIMS: Final = 512
 _DIGEST_AT: Final = 2  # behind space and algorithm
 
@@ -206,23 +207,25 @@ class FactReader:
     async def _each(self, partition: int, visit: Visit) -> None:
         """Visit every record of a partition, in order, until a visit returns false.
 
-        Between the reading of a record and its visit nothing else happens.
+        Between the reading of a record and its visit nothing else happens; others have their turn
+        after each partition.
         """
+        await asyncio.sleep(0)
         for space in Space:
             for algorithm in Algorithm:
                 start = partition_start(space, algorithm, partition)
                 end = partition_start(space, algorithm, partition + 1)
-                done = False
+                done, limit = False, _SLICE_FIRST
                 while not done:
-                    keys = self._table.order.after(start, _SLICE)
-                    done = len(keys) < _SLICE or keys[-1] >= end
+                    keys = self._table.order.after(start, limit)
+                    done = len(keys) < limit or keys[-1] >= end
                     for raw in keys:
                         if raw >= end:
                             break
                         if not visit(raw, self._table.state(raw)):
                             return
                     if not done:
-                        start = keys[-1]
+                        start, limit = keys[-1], _SLICE
                         await asyncio.sleep(0)
 
     def _claimants(self, raw: bytes) -> Iterator[bytes]:
