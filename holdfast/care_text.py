@@ -120,11 +120,11 @@ def scrub_text(view: View, *, bad_copies: int, pending: list[str]) -> str:
     if bad_copies:
         noun = "copy was" if bad_copies == 1 else "copies were"
         found = (
-            f"{bad_copies:,} bad {noun} put aside; `holdfast admin repair` says when all are"
+            f"{bad_copies:,} {noun} bad or missing; `holdfast admin repair` says when all are"
             " replaced"
         )
     else:
-        found = "no bad copy was found"
+        found = "none was bad or missing"
     lines = [f"{head} {found}"]
     unreadable = total_of(view, "scrub_unreadable")
     if unreadable:

@@ -114,7 +114,10 @@ class CareReport:
             "repair_rounds": repair.rounds,
             "repair_troubles": len(repair.copier.troubles),
             "reserve_bytes": self._settings.collection.free_bytes_min,
-            "scrub_bad_copies": self._counters["scrub_bad_copies_total"],
+            "scrub_bad_copies": (
+                self._counters["scrub_bad_copies_total"]
+                + self._counters["scrub_missing_copies_total"]
+            ),
             "scrub_bytes_left": size_bytes,
             "scrub_copies_left": copies,
             "scrub_laps": self._scrub.laps_done,

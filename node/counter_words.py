@@ -40,6 +40,7 @@ COUNTER_WORDS: Final = {
     "scrub_given_up_total": "Copies that could not be read and were given up",
     "scrub_laps_asked_total": "Times that somebody asked for a scrub of everything",
     "scrub_laps_done_total": "Those of them that are over",
+    "scrub_missing_copies_total": "Copies that the scrub found to be gone",
     "scrub_unreadable_total": "Times that a copy could not be read",
     "trash_discarded_bytes_total": "Deleted bytes whose room was taken back",
 }

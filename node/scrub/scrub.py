@@ -217,6 +217,11 @@ class Scrub:
             log.info("scrub: a copy was not looked at", error=error.detail)
             return False
         self.unreadable.forget(key)
+        if verdict is CopyVerdict.ABSENT:
+            (after,) = await self._store.stat((key,))
+            if state.held and needs_value(after) and not after.held:
+                self._counters["scrub_missing_copies_total"] += 1
+            return True
         self._counters["scrub_copies_total"] += 1
         self._counters["scrub_bytes_total"] += value_bytes(state.kind, state.size_bytes)
         if verdict is CopyVerdict.QUARANTINED:

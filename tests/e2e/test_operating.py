@@ -53,7 +53,7 @@ def test_copies_that_somebody_removed_come_back(cluster: Served) -> None:
     tail = Digest.of(large[CHUNK_BYTES:])
     all_copies_are_there(cluster, tail)
     copy_of(cluster, "node-1", tail).unlink()
-    cluster.ok("admin", "scrub", "--wait")
+    assert "1 copy was bad or missing" in cluster.ok("admin", "scrub", "--wait")
     cluster.ok("admin", "repair")
     assert all(copy_of(cluster, node, tail).exists() for node in NODES)
     assert "1 large blob needs" in why(cluster, tail)

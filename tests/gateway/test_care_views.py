@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.coordinator import Coordinator
+from gateway.ledger_metrics import FORGET_S, LedgerMetrics
 from gateway.operating.care import forecast
 from gateway.operating.ledger_sum import add_up
 from gateway.operating.why import ago
@@ -205,6 +206,28 @@ async def test_what_is_deleted_unknown_or_a_chunk_is_said() -> None:
             RecordKey(Digest.of(b"alone")), None, b"alone"
         )
         assert "nobody put as a blob" in await words_of(gateway, Digest.of(b"alone"))
+
+
+@in_virtual_time
+async def test_metrics_of_the_cluster_are_told_while_they_are_fresh() -> None:
+    async with small_cluster(care=CARE) as cluster:
+        await cluster.store()
+        gateway = cluster.gateway()
+        await until(lambda ledger: ledger["whole"], gateway)
+        metrics = LedgerMetrics(gateway.views)
+        assert list(metrics.collect()) == []
+        running = asyncio.create_task(metrics.run())
+        await asyncio.sleep(1.0)
+        told = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in metrics.collect()
+            for sample in family.samples
+        }
+        assert told["holdfast_cluster_digests", "3"] == 1
+        assert told["holdfast_cluster_whole",] == 1
+        running.cancel()
+        await asyncio.sleep(FORGET_S + 1.0)
+        assert list(metrics.collect()) == []
 
 
 def count(led: bytes, copies: tuple[int, ...] = (0, 0, 0, 1, 0)) -> LedgerCount:

@@ -125,6 +125,21 @@ async def test_every_copy_is_read_again_within_the_period() -> None:
 
 
 @in_virtual_time
+async def test_a_copy_that_somebody_removed_is_found_and_comes_back() -> None:
+    async with small_cluster(care=CARE) as cluster:
+        await cluster.store()
+        first = cluster.owners(DIGEST)[0]
+        del first.store.values.values[OWN_SECTOR]
+        await order_scrub(cluster, first)
+        assert (await figures(cluster, first))["scrub_bad_copies"] == 1
+        await until(lambda: first.holds(DIGEST))
+        assert await kinds_of_incidents(cluster, first) == [
+            IncidentKind.MISSING,
+            IncidentKind.FETCHED,
+        ]
+
+
+@in_virtual_time
 async def test_a_lap_is_spread_over_its_part_of_the_period_and_longer_while_clients_are_busy() -> (
     None
 ):

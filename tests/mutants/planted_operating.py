@@ -1,0 +1,140 @@
+"""The planted bugs of scrub, ledger and what operators are told; see tests/mutants/mutant.py."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant
+
+LEDGER: Final = ("tests/node/repair/test_copy_ledger.py",)
+SCRUB: Final = ("tests/node/scrub",)
+VIEWS: Final = ("tests/gateway/test_care_views.py",)
+COMMANDS: Final = ("tests/holdfast/test_cli_care.py",)
+
+OPERATING_MUTANTS: Final = (
+    Mutant(
+        "ledger: a keeper that was not compared has all copies",
+        "node/repair/copy_ledger.py",
+        "        _tell(copies, 1 + len(known), usual_held)\n",
+        "        _tell(copies, wanted, usual_held)\n",
+        LEDGER,
+    ),
+    Mutant(
+        "ledger: what nobody has any more is not counted",
+        "node/repair/copy_ledger.py",
+        "        _tell(copies, 0, usual_lost)\n",
+        "",
+        LEDGER,
+    ),
+    Mutant(
+        "ledger: a copy that differs is a copy",
+        "node/repair/copy_ledger.py",
+        "                found = 1 + len(known) - differ\n",
+        "                found = 1 + len(known)\n",
+        LEDGER,
+    ),
+    Mutant(
+        "ledger: keepers have agreed although one did not answer",
+        "node/repair/copier.py",
+        "            everybody = all(node in answers for node in nodes"
+        " if node != self._membership.node)\n",
+        "            everybody = bool(answers)\n",
+        VIEWS,
+    ),
+    Mutant(
+        "ledger: nobody leads for a keeper that is silent",
+        "node/repair/ledger_reader.py",
+        "        first = next((node for node in nodes if node not in silent), None)\n",
+        "        first = nodes[0]\n",
+        VIEWS,
+    ),
+    Mutant(
+        "ledger: whole although partitions are not counted",
+        "gateway/operating/ledger_sum.py",
+        '        for key in ("short", "unsettled", "partitions_uncounted",'
+        ' "partitions_counted_twice")\n',
+        '        for key in ("short", "unsettled", "partitions_counted_twice")\n',
+        VIEWS,
+    ),
+    Mutant(
+        "repair: healed before every node has compared since",
+        "holdfast/commands/admin.py",
+        "                and not watch.pending\n",
+        "",
+        COMMANDS,
+    ),
+    Mutant(
+        "repair: healed by what was counted before",
+        "holdfast/commands/admin.py",
+        "                and is_counted_within(ledger, loop.time() - began_s)\n",
+        "",
+        COMMANDS,
+    ),
+    Mutant(
+        "scrub: the last copy is given up, too",
+        "node/scrub/scrub.py",
+        "        if not await self._is_good_elsewhere(key) or not"
+        " await self._others_can_be_read(key):\n",
+        "        if not await self._others_can_be_read(key):\n",
+        SCRUB,
+    ),
+    Mutant(
+        "scrub: a dead disk makes a node give everything up",
+        "node/scrub/scrub.py",
+        "        if not await self._is_good_elsewhere(key) or not"
+        " await self._others_can_be_read(key):\n",
+        "        if not await self._is_good_elsewhere(key):\n",
+        SCRUB,
+    ),
+    Mutant(
+        "scrub: copies are given up however many cannot be read",
+        "node/scrub/unreadable.py",
+        "        if suspect is None or self.overflow:\n",
+        "        if suspect is None:\n",
+        SCRUB,
+    ),
+    Mutant(
+        "scrub: a copy is given up at once",
+        "node/scrub/unreadable.py",
+        "        return suspect.tries >= self._tries and now_s - suspect.first_s >="
+        " self._give_up_s\n",
+        "        return True\n",
+        SCRUB,
+    ),
+    Mutant(
+        "scrub: the partition that was hashed last is the next",
+        "node/scrub/scrub.py",
+        "            if chosen is None or hashed_s < chosen[0]:\n",
+        "            if chosen is None or hashed_s > chosen[0]:\n",
+        SCRUB,
+    ),
+    Mutant(
+        "scrub: clients are not yielded to",
+        "node/scrub/scrub.py",
+        "        rates.busy_bytes_per_s = max(least / 2, cost_bytes /"
+        " (period_s * settings.busy_share))\n",
+        "        rates.busy_bytes_per_s = rates.bytes_per_s\n",
+        SCRUB,
+    ),
+    Mutant(
+        "scrub: a large blob is not compared with its digest",
+        "node/scrub/blob_check.py",
+        "        if hasher.digest() == key.digest.raw:\n",
+        "        if hasher.digest():\n",
+        SCRUB,
+    ),
+    Mutant(
+        "scrub: a bad chunk makes a recipe wrong",
+        "node/scrub/blob_check.py",
+        "            if data is not None and chunk.matches(data):\n",
+        "            if data is not None:\n",
+        SCRUB,
+    ),
+    Mutant(
+        "incidents: they are never forgotten",
+        "node/incidents.py",
+        "        if len(self._all) > self._limit:\n",
+        "        if len(self._all) < 0:\n",
+        ("tests/node/test_incidents.py",),
+    ),
+)
