@@ -28,11 +28,12 @@ from ring.record import RecordKey, RecordKind
 from tests.fakes.small_cluster import BLOB, DIGEST, KEY, SmallCluster, SmallNode, small_cluster
 from tests.fakes.virtual_time import in_virtual_time
 
-PERIOD_S = 6 * 3_600.0
+PERIOD_S = 3_600.0
 REPAIR = RepairSettings(interval_s=1.0, settle_s=0.5)
 CARE = CareSettings(repair=REPAIR, scrub=ScrubSettings(period_s=PERIOD_S))
 CALM_REPAIR = CareSettings(
-    repair=RepairSettings(interval_s=1e9), scrub=ScrubSettings(period_s=PERIOD_S, idle_s=60.0)
+    repair=RepairSettings(interval_s=1e9),
+    scrub=ScrubSettings(period_s=PERIOD_S, idle_s=60.0, bytes_per_s_min=1.0),
 )
 PATIENCE_S = 60.0
 LARGE = bytes(range(256)) * (CHUNK_BYTES // 256) + b"tail"
