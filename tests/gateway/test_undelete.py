@@ -108,3 +108,31 @@ async def test_a_large_blob_whose_chunks_are_gone_stays_away() -> None:
             await gateway.undelete(LARGE_DIGEST)
 
         assert not await gateway.contains(LARGE_DIGEST)
+
+
+@in_virtual_time
+async def test_trash_is_served_to_nobody_however_few_answer() -> None:
+    for alone in range(3):
+        async with small_cluster(3) as cluster:
+            await deleted(cluster)
+            nodes = list(cluster.nodes.values())
+            assert all(node.state_of(DIGEST).in_trash for node in nodes)
+            cluster.network.faults.down |= {
+                node.node for number, node in enumerate(nodes) if number != alone
+            }
+            gateway = cluster.gateway()
+            for question in (gateway.get, gateway.stat, gateway.contains):
+                with pytest.raises(Unavailable):
+                    await question(DIGEST)
+
+
+@in_virtual_time
+async def test_a_stale_live_copy_beside_trash_is_not_served() -> None:
+    async with small_cluster(3) as cluster:
+        await cluster.store()
+        first, *others = cluster.owners(DIGEST)
+        for node in others:
+            await node.store.bury(KEY, 1, keep_value=True)
+        with pytest.raises(NotFound):
+            await cluster.gateway().get(DIGEST)
+        assert first.state_of(DIGEST).visible
