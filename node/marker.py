@@ -17,9 +17,10 @@ from typing import Final
 
 from msgspec import Struct
 
+from node.room_reserve import RoomReserve
 from node.sealed_file import read_sealed, write_sealed
 from ring.control import Lives, pack_layout, pack_lives, parse_layout, parse_layouts, parse_lives
-from ring.errors import Corrupt, NotAdmitted
+from ring.errors import Corrupt, DiskFull, NotAdmitted
 from ring.fields import integer, octets, row, text
 from ring.layout import Layout
 from ring.life import NodeId
@@ -69,6 +70,7 @@ class NodeFiles:
     def __init__(self, disk: Disk, randomness: Randomness) -> None:
         self._disk = disk
         self._randomness = randomness
+        self._reserve = RoomReserve(disk, DIRECTORY)
 
     async def marker(self, cluster_id: str, node: NodeId) -> Marker | None:
         """The marker, None for a blank directory.
@@ -144,4 +146,10 @@ class NodeFiles:
 
     async def _write(self, name: str, value: object) -> None:
         await self._disk.make_directories(DIRECTORY)
-        await write_sealed(self._disk, DIRECTORY, name, value, self._randomness)
+        try:
+            await write_sealed(self._disk, DIRECTORY, name, value, self._randomness)
+        except DiskFull:
+            if not await self._reserve.give_up():
+                raise
+            await write_sealed(self._disk, DIRECTORY, name, value, self._randomness)
+        await self._reserve.keep()

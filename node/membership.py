@@ -27,10 +27,10 @@ from msgspec.structs import replace
 
 from node.marker import ALL_PARTITIONS, Marker, NodeFiles
 from node.node_layouts import NodeLayouts
-from node.standing import Step, admit_blank, fenced_by, next_boot
+from node.standing import Step, admit_blank, fenced_by, incarnation_in, next_boot
 from ring.codec import Sender
 from ring.control import Introduce, IntroducedReply
-from ring.errors import Fenced, HoldfastError, NotAdmitted
+from ring.errors import Fenced, HoldfastError, NotAdmitted, WrongEpoch
 from ring.layout import Layout
 from ring.life import NO_PROCESS, Knowledge, Life, NodeId
 from ring.messages import Answer, expect
@@ -42,7 +42,6 @@ BLANK_RETRY_S: Final = 0.25
 RENEW_S: Final = 600.0
 _STARTING: Final = "starting"
 _BLANK_LIFE: Final = Life(0, 0, NO_PROCESS)
-_INCARNATION_MAX: Final = 1 << 48  # nobody lives so often; beyond it somebody made a mistake
 
 log = structlog.get_logger()
 
@@ -205,6 +204,10 @@ class Membership:
             self._heard.learn_all(answer.peers)
         self._heard.learn(answer.node, answer.life)
 
+    async def learn_layouts(self, error: WrongEpoch) -> None:
+        """A peer lives by newer layouts, which it told."""
+        await self.layouts.learn_from(error, self._files if self.admitted else None)
+
     async def learn_earlier(self, layout: Layout) -> None:
         """Keep a layout that is over; raises NotAdmitted, DiskFull or StorageFault."""
         await self.layouts.learn_earlier(layout, self._files)
@@ -226,7 +229,7 @@ class Membership:
             self._note_word_of(peer)
             await self._remember((*reply.lives, (answer.node, answer.life)))
         except Fenced as fenced:
-            await self._become_receiver(life, _incarnation_in(fenced), peer)
+            await self._become_receiver(life, incarnation_in(fenced), peer)
             return None
         except HoldfastError as error:
             log.debug("introduction failed", node=self.node, peer=peer, error=error.detail)
@@ -389,11 +392,3 @@ class Membership:
             life = Life(self.marker.incarnation, self.marker.boot, self._nonce)
         peers = tuple(pair for pair in self._knowledge.items() if pair[0] != self.node)
         self._sender = Sender(life, peers)
-
-
-def _incarnation_in(fenced: Fenced) -> int:
-    """The incarnation that a peer remembers; 0 when it does not say so in earnest."""
-    incarnation = fenced.facts.get("incarnation")
-    if isinstance(incarnation, int) and 0 <= incarnation < _INCARNATION_MAX:
-        return incarnation
-    return 0

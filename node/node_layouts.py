@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
 from node.handler import Asker
 from node.marker import NodeFiles
-from ring.codec import pack
-from ring.control import pack_layout
-from ring.errors import LayoutUnknown, NotAdmitted, WrongEpoch
+from ring.codec import pack, unpack
+from ring.control import pack_layout, parse_layouts
+from ring.errors import HoldfastError, LayoutUnknown, NotAdmitted, WrongEpoch
 from ring.layout import Layout, LiveLayouts
 from ring.life import NodeId
+
+log = structlog.get_logger()
 
 
 def _age(epochs: tuple[int, ...]) -> tuple[int, int]:
@@ -87,6 +91,15 @@ class NodeLayouts:
             raise NotAdmitted(f"layout {layout.epoch} of {layout.cluster_id} is none of our past")
         async with self._lock:
             await self._keep(layout, files)
+
+    async def learn_from(self, error: WrongEpoch, files: NodeFiles | None) -> None:
+        """Adopt the newer layouts that a peer answered with; what is none is passed over."""
+        packed = error.facts.get("layouts")
+        try:
+            if isinstance(packed, bytes):
+                await self.learn(parse_layouts(unpack(packed)), files)
+        except HoldfastError as refused:
+            log.warning("layouts of a peer are not learnt", error=refused.detail)
 
     async def store(self, files: NodeFiles) -> None:
         """Make what was learnt without a marker durable."""

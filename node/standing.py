@@ -16,11 +16,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec.structs import replace
 
 from node.marker import FIRST_INCARNATION, NO_PARTITIONS, Marker
+from ring.errors import Fenced
 from ring.life import Life, NodeId
+
+_INCARNATION_MAX: Final = 1 << 48  # nobody lives so often; beyond it somebody made a mistake
 
 
 class Step(enum.Enum):
@@ -84,3 +88,11 @@ def fenced_by(marker: Marker, incarnation: int) -> Marker:
     """The marker of the receiver that a fenced node becomes."""
     incarnation = max(incarnation, marker.incarnation) + 1
     return replace(marker, incarnation=incarnation, boot=1, voting=NO_PARTITIONS)
+
+
+def incarnation_in(fenced: Fenced) -> int:
+    """The incarnation that a peer remembers; 0 when it does not say so in earnest."""
+    incarnation = fenced.facts.get("incarnation")
+    if isinstance(incarnation, int) and 0 <= incarnation < _INCARNATION_MAX:
+        return incarnation
+    return 0

@@ -164,6 +164,7 @@ async def test_a_counter_that_cannot_be_raised_stays() -> None:
         await node.start()
         await node.until("voter")
         life = node.service.membership.life
+        await node.disk.unlink(".holdfast/reserve")
         trouble.room_bytes = 0
         await asyncio.sleep(RENEW_S + 2 * HEARTBEAT_S)
         assert (node.service.membership.life, node.state) == (life, "voter")
@@ -195,6 +196,7 @@ async def test_a_fenced_node_whose_disk_is_full_votes_no_more_all_the_same() -> 
         node.disk = FaultyDisk(node.disk, trouble)
         await node.start()
         await node.until("voter")
+        await node.disk.unlink(".holdfast/reserve")
         trouble.room_bytes = 0
         clone = Introduce(N1, Life(1, 9, 77), blank=False, receiver=False)
         await cluster.nodes[N0].service.membership.introduced(clone)

@@ -104,6 +104,7 @@ async def test_a_rotten_marker_is_told_from_an_absent_one(damage: str) -> None:
 async def test_a_marker_that_cannot_be_written_leaves_the_old_one(error: type[Exception]) -> None:
     inner = MemoryDisk(MIB)
     await files_on(inner).write_marker(MARKER)
+    await inner.unlink(f"{DIRECTORY}/reserve")
     trouble = Trouble(room_bytes=0) if error is DiskFull else Trouble(fails=range(100))
 
     with pytest.raises(error):
@@ -112,3 +113,16 @@ async def test_a_marker_that_cannot_be_written_leaves_the_old_one(error: type[Ex
         )
 
     assert await files_on(inner).marker("cluster", A) == MARKER
+
+
+async def test_a_marker_is_written_on_a_full_disk_as_long_as_there_is_a_reserve() -> None:
+    inner, trouble = MemoryDisk(MIB), Trouble()
+    files = files_on(FaultyDisk(inner, trouble))
+    await files.write_marker(MARKER)
+    trouble.room_bytes = 0
+    next_life = Marker("cluster", A, 3, 1, ALL_PARTITIONS)
+    await files.write_marker(next_life)
+    assert await files.marker("cluster", A) == next_life
+    trouble.room_bytes = None
+    await files.write_marker(MARKER)
+    assert await inner.info(f"{DIRECTORY}/reserve") is not None

@@ -216,6 +216,7 @@ async def test_a_life_that_could_not_be_stored_is_not_admitted_to() -> None:
         node.disk = FaultyDisk(node.disk, trouble)
         await node.start()
         await node.until("voter")
+        await node.disk.unlink(".holdfast/reserve")
         trouble.room_bytes = 0
         membership, sender = node.service.membership, node.service.sender()
         with pytest.raises(DiskFull):
