@@ -252,13 +252,19 @@ async def test_the_first_keeper_hashes_large_blobs_as_wholes() -> None:
 
 @in_virtual_time
 async def test_a_large_blob_is_hashed_with_chunks_of_peers_too() -> None:
+    head = LARGE[:CHUNK_BYTES]
+    tails = (b"tail %d" % number for number in range(100))
+    tail = next(  # of a partition that comes later than its blob's, so that it rots undiscovered
+        tail for tail in tails if Digest.of(tail).partition > Digest.of(head + tail).partition
+    )
     async with small_cluster(care=CALM_REPAIR) as cluster:
-        stored = await cluster.gateway().put(Digest.of(LARGE), LARGE)
+        stored = await cluster.gateway().put(Digest.of(head + tail), head + tail)
         await cluster.calm()
         leader = cluster.owners(stored.digest)[0]
-        leader.rot(Digest.of(b"tail"))
+        leader.rot(Digest.of(tail))
         await order_scrub(cluster, leader)
         assert leader.service.counters["scrub_blobs_good_total"] == 1
+        assert leader.service.counters["scrub_bad_copies_total"] == 1
 
 
 @in_virtual_time
