@@ -29,6 +29,7 @@ Hit = Callable[[FileNode, int, bytes], None]
 class DiskFaults:
     """Switches, shared by all lives of a disk.  Rates are probabilities per operation.
 
+    freed_bytes: room that was given back since the disk was full.
     errors_left: after so many errors their rates are 0 again, None for never.  slow: factor on
     every latency.  warm: how often `read_now` finds what it wants in memory.  strike: what happens
     to one write.  suspended: nothing fails for the moment.  troubled_at_s: when a program last met
@@ -40,6 +41,7 @@ class DiskFaults:
     sync_error_rate: float = 0.0
     errors_left: int | None = None
     full: bool = False
+    freed_bytes: int = 0
     slow: float = 1.0
     warm: float = 0.5
     strike: Strike | None = None
@@ -77,6 +79,7 @@ class DiskFaults:
         """Nothing goes wrong any more, but what a strike left stays."""
         self.stop_failing()
         self.full = False
+        self.freed_bytes = 0
         self.slow = 1.0
         self.strike = None
         self.recover()
@@ -136,7 +139,9 @@ class Device:
     def check_write(self, growth_bytes: int) -> None:
         """Raise what a write meets now."""
         self._check(self.faults.write_error_rate, "input/output error while writing")
-        if self.faults.is_full:
+        if self.faults.is_full and growth_bytes <= self.faults.freed_bytes > 0:
+            self.faults.freed_bytes -= growth_bytes
+        elif self.faults.is_full:
             self._note_trouble()
             raise DiskFull(f"no room for {growth_bytes} more bytes")
 

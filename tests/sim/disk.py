@@ -218,6 +218,7 @@ class SimDisk:
         if node is not None:
             self._device.check_read()  # not the check of a write: a full disk can still forget
             directory.set(Entry(name, None))
+            self.faults.freed_bytes += len(node.content) if self.faults.is_full else 0
 
     def _sync_directory(self, directory: DirectoryNode, mark: int) -> None:
         self._device.check_sync()

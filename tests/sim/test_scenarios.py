@@ -301,7 +301,6 @@ def test_garbage_goes_although_a_scrub_reads_it_again_and_again() -> None:
     play(story, options=replace(LARGE, grace_s=5.0, scrub_s=20.0))
 
 
-@pytest.mark.xfail(reason="the boot counter has no room of its own", strict=False)
 def test_a_node_starts_on_a_full_disk() -> None:
     async def story(cluster: Story) -> None:
         assert await cluster.put() is Verdict.DONE
