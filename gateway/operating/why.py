@@ -55,7 +55,7 @@ def why_view(digest: Digest, layout: Layout, outcomes: Mapping[NodeId, Outcome])
         "epoch": layout.epoch,
         "owners": list(group.owners),
         "spares": list(group.spares),
-        "words": _words(group.owners, nodes, stories),
+        "words": _words(group.owners, group.spares, nodes, stories),
         "nodes": [_node(node, _role(node, group.owners, rest), outcomes) for node in nodes],
     }
 
@@ -97,12 +97,18 @@ def _node(node: NodeId, role: str, outcomes: Mapping[NodeId, Outcome]) -> View:
 
 
 def _words(
-    owners: Sequence[NodeId], nodes: Sequence[NodeId], stories: Stories
+    owners: Sequence[NodeId],
+    spares: Sequence[NodeId],
+    nodes: Sequence[NodeId],
+    stories: Stories,
 ) -> list[str]:
-    silent = [node for node in nodes if node not in stories]
     words = _of_the_record(owners, nodes, stories)
+    silent = [node for node in nodes if node not in stories]
     if silent:
-        words.append(f"{', '.join(silent)} did not answer: what is there is not known")
+        will = ""
+        if spares and any(node in owners for node in silent):
+            will = "; spares take over the copies of an owner that stays away"
+        words.append(f"{', '.join(silent)} did not answer: what is there is not known{will}")
     return words
 
 
@@ -147,10 +153,10 @@ def _what_it_is(root: Root, claims: int, told: Stories) -> str:
     kinds = {story.state.kind for story in told.values()}
     size = max(story.state.size_bytes for story in told.values())
     if is_live(root):
-        what = "a large blob, kept as a list of chunks" if RecordKind.RECIPE in kinds else "a blob"
+        large = ", kept as a list of chunks" if RecordKind.RECIPE in kinds else ""
         generation = generation_of(root)
         again = f", in generation {generation} (deleted and put again)" if generation > 1 else ""
-        return f"{what} of {size:,} bytes{again}"
+        return f"a {'large blob' if large else 'blob'} of {size:,} bytes{large}{again}"
     if claims:
         needing = "1 large blob needs" if claims == 1 else f"{claims:,} large blobs need"
         return f"a chunk of {size:,} bytes that {needing}"
