@@ -106,8 +106,3 @@ def _lacks(
     if wanted and not found.state.held and any(other.state.held for other in known):
         return True
     return any(other.state.claimed and other.claims != found.claims for other in known)
-
-
-def is_known(state: RecordState) -> bool:
-    """Whether there is anything of the record that a peer could take."""
-    return (state.root != NO_ROOT and not state.settled) or state.claimed

@@ -143,7 +143,10 @@ class Copier:
         is_new_chunk = not is_live(plan.root) and not needs_value(own.state)
         if is_new_chunk and self._is_garbage and await self._is_garbage(key, tuple(claims)):
             self._counters["repair_left_to_collector_total"] += 1
-            return True
+            if plan.root <= own.state.root:
+                return True
+            buried = RecordState(root=plan.root)
+            return await self._store.absorb(key, buried, (), None, still=guard.holds)
         if plan.need is Need.STATE and await self._copy_here_is_good(key, own, plan):
             newest = max((answer.state for answer in answers.values()), key=_root)
             if not await self._may_spread(key, own.state, plan, None):

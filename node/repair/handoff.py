@@ -5,7 +5,7 @@ Rules:
 2.  A record is dropped only after every current owner said, in one round and under the layouts in
     force, that it has all that is here, and hashed its copy since.  That is void once the record
     here changes.
-3.  Tombstones on nodes that may be asked for them stay: purging removes them everywhere at once.
+3.  Tombstones stay, wherever they are: purging removes them everywhere at once, with floors.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ring.messages import CopyVerdict
 from ring.operating import IncidentKind
 from ring.quorum import Placement
 from ring.record import RecordKey
-from ring.repair_plan import has_all_of, is_known
+from ring.repair_plan import has_all_of
 
 _BATCH: Final = 512
 
@@ -63,11 +63,10 @@ class Handoff:
             placement = live.partition_placement(partition)
             if me in keepers(placement, absent):
                 continue
-            eligible = me in placement.eligible
             keys = [
                 key
                 for key, state in await self._store.facts.walk(partition)
-                if is_known(state) and (needs_value(state) or not eligible)
+                if needs_value(state)
             ]
             for start in range(0, len(keys), _BATCH):
                 some = keys[start : start + _BATCH]
@@ -109,9 +108,7 @@ class Handoff:
         return True
 
     async def _is_good_at(self, owners: Sequence[NodeId], key: RecordKey) -> bool:
-        """Whether every owner finds its copy good now; tombstones have nothing to be hashed."""
-        if not needs_value(self._store.facts.describe(key).state):
-            return True
+        """Whether every owner finds its copy good now."""
         try:
             for owner in owners:
                 if await self._peers.verify(owner, key) is not CopyVerdict.GOOD:

@@ -61,7 +61,7 @@ REPAIR_MUTANTS: Final = (
     Mutant(
         "repair: any copy of an owner is enough to drop a newer generation",
         "ring/repair_plan.py",
-        "    if theirs.state.root < own.state.root:\n        return False\n",
+        "    if theirs.state.root < _spreading_root(own.state):\n        return False\n",
         "",
         (*PLAN, *REPAIR),
     ),
