@@ -7,12 +7,14 @@ then nothing is called whole.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from ring.life import NodeId
 from ring.limits import PARTITIONS
 from ring.operating import COPIES_TOLD, LedgerCount
 
 View = dict[str, object]
+_PREFIXES_TOLD, _PREFIXES_SHOWN = 16, 3
 _NAMES = (*map(str, range(COPIES_TOLD - 1)), "more")
 
 
@@ -20,7 +22,8 @@ def add_up(
     nodes: Sequence[NodeId], counts: Mapping[NodeId, LedgerCount], reasons: Mapping[NodeId, str]
 ) -> View:
     """Keys: copies (0, 1, 2, 3, more), digests, short, unsettled, waiting_bytes,
-    oldest_verified_s, counted_s_ago, partitions_uncounted, partitions_counted_twice,
+    oldest_verified_s, counted_s_ago, partitions_uncounted, uncounted_prefixes (the digits with
+    which the digests of these begin, some of them), partitions_counted_twice,
     not_counting (node: why), not_compared (node: which keepers), whole, words.
 
     reasons: why a node gave no count.
@@ -43,6 +46,7 @@ def add_up(
         "oldest_verified_s": min(ages, default=None),
         "counted_s_ago": max((count.age_ms for count in known), default=0) / 1000,
         "partitions_uncounted": PARTITIONS - once.bit_count(),
+        "uncounted_prefixes": _prefixes(once),
         "partitions_counted_twice": twice.bit_count(),
         "not_counting": {node: reasons[node] for node in nodes if node in reasons},
         "not_compared": {
@@ -58,6 +62,12 @@ def add_up(
     return view | {"words": _words(view, copies)}
 
 
+def _prefixes(counted: int) -> list[str]:
+    bits = f"{counted:0{PARTITIONS}b}"[::-1]
+    missing = (number for number, bit in enumerate(bits) if bit == "0")
+    return [f"{number:03x}" for number in islice(missing, _PREFIXES_TOLD)]
+
+
 def _words(view: View, copies: Sequence[int]) -> str:
     digests = f"{view['digests']:,} digests"
     if view["whole"]:
@@ -69,9 +79,12 @@ def _words(view: View, copies: Sequence[int]) -> str:
     if view["unsettled"]:
         parts.append(f"{view['unsettled']:,} differences are still to be looked at")
     if view["partitions_uncounted"]:
+        prefixes = view["uncounted_prefixes"]
+        assert isinstance(prefixes, list)
         parts.append(
             f"{view['partitions_uncounted']:,} of {PARTITIONS:,} partitions are not counted,"
-            " because nobody leads them at the moment"
+            " because nobody leads them at the moment: digests that begin with"
+            f" {', '.join(prefixes[:_PREFIXES_SHOWN])}..."
         )
     if view["partitions_counted_twice"]:
         parts.append(

@@ -239,10 +239,12 @@ def test_partitions_that_nobody_or_two_count_are_told() -> None:
     rest = bitmap(range(PARTITIONS // 2, PARTITIONS))
     whole = add_up([A, B], {A: count(half), B: count(rest)}, {})
     assert (whole["whole"], whole["digests"], whole["counted_s_ago"]) == (True, 2, 1.5)
-    missing = add_up([A, B], {A: count(half)}, {B: "no answer"})
+    missing: View = add_up([A, B], {A: count(half)}, {B: "no answer"})
     assert not missing["whole"]
     assert missing["partitions_uncounted"] == PARTITIONS // 2
     assert missing["not_counting"] == {B: "no answer"}
+    assert missing["uncounted_prefixes"][:2] == ["800", "801"]
+    assert "digests that begin with 800, 801, 802..." in str(missing["words"])
     twice = add_up([A, B], {A: count(half), B: count(bitmap(range(PARTITIONS)))}, {})
     assert (twice["partitions_counted_twice"], twice["whole"]) == (PARTITIONS // 2, False)
     assert not add_up([A], {}, {A: "starting"})["whole"]
