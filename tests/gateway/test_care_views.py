@@ -104,6 +104,19 @@ async def test_a_write_that_was_on_its_way_does_not_keep_a_cluster_from_being_wh
 
 
 @in_virtual_time
+async def test_a_round_that_is_under_way_does_not_count_for_an_order() -> None:
+    async with small_cluster(care=CARE) as cluster:
+        gateway = cluster.gateway()
+        await until(lambda ledger: ledger["whole"], gateway)
+        cluster.network.faults.frozen.add(NodeId("n1"))
+        await asyncio.sleep(5.0)  # by now a round waits for it
+        begun: View = await gateway.views.care(CareOrder.REPAIR)
+        for row in begun["nodes"]:
+            if row["node"] != "n1":
+                assert row["ticket"] == row["figures"]["repair_rounds"] + 2
+
+
+@in_virtual_time
 async def test_who_was_not_asked_has_not_agreed() -> None:
     async with small_cluster(care=SLOW) as cluster:
         gateway = cluster.gateway()

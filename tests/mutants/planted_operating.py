@@ -57,6 +57,13 @@ OPERATING_MUTANTS: Final = (
         VIEWS,
     ),
     Mutant(
+        "repair: a round that began before counts for an order",
+        "node/repair/repair.py",
+        "        return self.rounds + (2 if self._is_in_round else 1)\n",
+        "        return self.rounds + 1\n",
+        VIEWS,
+    ),
+    Mutant(
         "repair: healed before every node has compared since",
         "holdfast/commands/admin.py",
         "                and not watch.pending\n",
