@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from node.handler import Asker, RequestHandler, Response
+from node.operations import report_abandoned
 from ring.digest import Buffer
 from ring.messages import Request
 
@@ -16,4 +17,8 @@ async def served(
     begun = None if payload is None else handler.begin(request, payload, asker)
     if begun is None:
         return await handler.handle(request, payload, asker)
-    return begun.respond(await asyncio.shield(begun.future))
+    try:
+        return begun.respond(await asyncio.shield(begun.future))
+    except asyncio.CancelledError:
+        begun.future.add_done_callback(report_abandoned)
+        raise
