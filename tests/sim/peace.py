@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ring.life import NodeId
+from ring.limits import CHUNK_BYTES
 from tests.sim.convergence import Stock, differences, take_stock
 from tests.sim.damage_budget import DamageBudget
 from tests.sim.epochs import Epochs
@@ -89,11 +90,13 @@ class Peace:
     async def judge_blobs(self, clients: Clients) -> None:
         """Nothing is wrong any more: every question has an answer, every write is done.
 
-        Except that a put that nobody acknowledged may have left a single copy, and that rotted.
+        Except that a put that nobody acknowledged may have left a single copy, and that rotted, or
+        a recipe whose chunks were collected: it took longer than their grace.
         """
         for blob in self.blobs:
             digest = blob.digest
-            if is_promised(self.history, digest) or not self.budget.ever_damaged(digest):
+            whole = len(blob.data) <= CHUNK_BYTES and not self.budget.ever_damaged(digest)
+            if is_promised(self.history, digest) or whole:
                 await self._must(clients.get, blob)
             if self.rng.random() < 0.5:
                 await self._must(clients.put, blob)
