@@ -34,6 +34,8 @@ BEGIN: Final = ("begin",)
 LATE: Final = ("late",)
 _RINGS_MAX: Final = 50
 _GARBAGE_STEPS: Final = 500
+_LIVE_MAX: Final = 200
+_ACKS: Final = 2  # W in every scenario
 _CHANGING: Final = (PutRecord, BuryRecord, ConfirmChunks, HoldTombstones, Introduce)
 AT_ONCE: Final = (GetStatus,)
 
@@ -79,6 +81,7 @@ class Books:
         self.nodes = [RealNode(cluster, index, self.images) for index in range(len(cluster.nodes))]
         self.index_of = {node: index for index, node in enumerate(cluster.nodes)}
         self._actors = itertools.count()
+        self._live: dict[tuple[int, int], _Run] = {}
         self._steps: dict[tuple[int, int, int, Event], Step] = {}
         self._answers: dict[tuple[int, int], tuple[int, int]] = {}
 
@@ -109,11 +112,25 @@ class Books:
         key = (actor.number, history, image, event)
         known = self._steps.get(key)
         if known is None:
-            known = self._steps[key] = _Run(self, actor).step(history, image, event)
+            run = self._live.pop((actor.number, history), None)
+            if run is None:
+                run = _Run(self, actor)
+                run.replay(history)
+            known = self._steps[key] = run.step(history, image, event)
+            self._keep(run, (actor.number, known.history), is_over=known.over)
             if not len(self._steps) % _GARBAGE_STEPS:
                 gc.collect()  # what a run leaves behind goes in rings
                 gc.freeze()  # and what is here now stays: do not look at it again
         return known
+
+    def _keep(self, run: _Run, key: tuple[int, int], *, is_over: bool) -> None:
+        """A run that is not over may be told the next news, which saves a replay."""
+        if not is_over and key not in self._live:
+            self._live[key] = run
+            if len(self._live) <= _LIVE_MAX:
+                return
+            run = self._live.pop(next(iter(self._live)))
+        run.dismiss()
 
     def told(self, history: int) -> list[tuple[Event, tuple[int, ...]]]:
         """What an actor was told, from the beginning."""
@@ -173,25 +190,35 @@ class _Run(Recorder):
         self._is_at_work = False  # in the own store, which asks whether it still may
         self._is_over = False
         self._orphans: list[int] = []
+        self._left: set[int] = set()  # calls whose answers are of no matter
         self._task: asyncio.Task[Hashable] | None = None
 
-    def step(self, history: int, image: int, event: Event) -> Step:
-        """See Books."""
+    def replay(self, history: int) -> None:
+        """Tell everything so far."""
         for earlier, local in self._books.told(history):
             self._replayed = list(local)[::-1]
             self._feed(earlier)
             assert not self._replayed, "a replay went another way"
+            if not self._is_ended:
+                waiting = self._of_no_matter(self._waiting())
+                self._left.update(call.number for call in waiting)
         self._replayed = None
-        self._orphans.clear()
+
+    def step(self, history: int, image: int, event: Event) -> Step:
+        """See Books."""
+        self._orphans = []
+        self._written = []
         if self._node is not None:
             self._node.load(image)
         if event[0] == "do":
             event = ("end", event[1], self._carry_out(event[1]))
         self._feed(event)
-        step = self._seen(history, image, event)
+        return self._seen(history, image, event)
+
+    def dismiss(self) -> None:
+        """End it, whatever it waits for."""
         self._is_over = True
         self._loop.dismiss()
-        return step
 
     # --- what the actor asks for ------------------------------------------------------------------
 
@@ -300,12 +327,40 @@ class _Run(Recorder):
         pairs = zip(self._calls, self._futures, strict=True)
         return [call for call, future in pairs if not future.done()]
 
+    def _of_no_matter(self, waiting: list[Waiting]) -> list[Waiting]:
+        """Writes of a client that were acknowledged, as is seen by its having gone on: of their
+        other messages only the arrival matters.
+        """
+        if self._node is not None:
+            return []
+        requests = [self._books.messages[call.message].request for call in self._calls]
+        found = []
+        for call in waiting:
+            same = [n for n, one in enumerate(requests) if one == requests[call.number]]
+            answers = [self._futures[n] for n in same if self._futures[n].done()]
+            good = [one for one in answers if not one.cancelled() and one.exception() is None]
+            voters = sum(one.result().voter for one in good)
+            is_write = isinstance(requests[call.number], PutRecord)
+            if is_write and voters >= _ACKS and same[-1] < len(self._calls) - 1:
+                found.append(call)
+        return found
+
     def _seen(self, history: int, image: int, event: Event) -> Step:
         assert self._task is not None
         books, result, mistakes = self._books, None, tuple(self._loop.complaints)
         waiting = self._waiting()
-        if self._is_ended:
-            self._orphans += [c.message for c in waiting if self._may_arrive_late(c.message)]
+        if not self._is_ended:
+            for call in self._of_no_matter(waiting):
+                waiting.remove(call)
+                if call.number not in self._left:
+                    self._left.add(call.number)
+                    self._orphans.append(call.message)
+        else:
+            self._orphans += [
+                call.message
+                for call in waiting
+                if self._may_arrive_late(call.message) and call.number not in self._left
+            ]
             waiting = []
             error = self._task.exception()
             if error is None:

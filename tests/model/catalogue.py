@@ -1,10 +1,13 @@
-"""All scenarios."""
+"""All scenarios: three nodes, each enough for one way to lose or to revive a blob."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from tests.model.scenario import Built, Plan, Scenario
+from tests.model.scenario import LARGE, OTHER, Built, Plan, Scenario
+from tests.model.state import Faults
+
+PAIRS: Final = ((0, 1), (0, 2), (1, 2))
 
 
 def put_delete() -> Built:
@@ -15,16 +18,180 @@ def put_delete() -> Built:
     return plan.built()
 
 
+def puts_delete() -> Built:
+    plan = Plan(3, 3)
+    plan.put()
+    plan.put()
+    plan.delete()
+    return plan.built()
+
+
+def put_deletes() -> Built:
+    plan = Plan(3, 3)
+    plan.put()
+    plan.delete()
+    plan.delete()
+    plan.duty("repair", times=1, whole=True)
+    return plan.built()
+
+
+def repaired() -> Built:
+    plan = Plan(3, 3)
+    plan.put()
+    plan.delete()
+    plan.duty("repair", 0, times=1)
+    plan.duty("repair", 1, times=1)
+    return plan.built()
+
+
+def late_put() -> Built:
+    plan = Plan(3, 3)
+    put = plan.put()
+    plan.delete()
+    plan.duty("collect", times=3, whole=True)
+    plan.duty("repair", times=1, whole=True)
+    return plan.built(holding=PAIRS, acked=put)
+
+
+def put_again() -> Built:
+    plan = Plan(3, 3)
+    put = plan.put()
+    delete = plan.delete()
+    plan.put(after=delete)
+    plan.duty("collect", times=2, whole=True)
+    return plan.built(holding=PAIRS, acked=put)
+
+
 def purge() -> Built:
+    plan = Plan(3, 3)
+    put = plan.put()
+    plan.delete()
+    plan.duty("collect", 0, 1, times=2, whole=True)
+    plan.duty("collect", 2, times=2)
+    return plan.built(holding=PAIRS, acked=put)
+
+
+def pull() -> Built:
     plan = Plan(3, 3)
     put = plan.put()
     plan.delete()
     plan.duty("collect", times=2, whole=True)
     plan.duty("repair", 2, times=1)
-    return plan.built(holding=[(0, 1), (0, 2), (1, 2)], acked=put)
+    return plan.built(holding=[(0, 1)], acked=put)
+
+
+def wiped_put() -> Built:
+    plan = Plan(3, 3)
+    plan.put()
+    plan.read()
+    plan.duty("rejoin", 0, times=1, whole=True)
+    return plan.built(Faults(wiped=(0,)))
+
+
+def wiped_rejoin() -> Built:
+    plan = Plan(3, 3)
+    plan.put()
+    plan.duty("rejoin", 0, times=1)
+    return plan.built(Faults(wiped=(0,)))
+
+
+def wiped_purge() -> Built:
+    plan = Plan(3, 3)
+    put = plan.put()
+    plan.delete()
+    plan.duty("rejoin", 2, times=1, whole=True)
+    plan.duty("collect", times=2, whole=True)
+    plan.duty("repair", times=1, whole=True)
+    return plan.built(Faults(wiped=(2,)), holding=[(0, 1)], acked=put)
+
+
+def wiped_confirming() -> Built:
+    plan = Plan(3, 3)
+    put = plan.put()
+    plan.delete()
+    plan.duty("rejoin", 2, times=1, whole=True)
+    plan.duty("collect", 0, times=2)
+    plan.duty("collect", 1, times=2, whole=True)
+    return plan.built(Faults(wiped=(2,)), holding=[(0, 1)], acked=put)
+
+
+def spare_put() -> Built:
+    plan = Plan(3, 2)
+    plan.put()
+    plan.read()
+    plan.duty("repair", times=1, whole=True)
+    plan.duty("handoff", times=1)
+    return plan.built(Faults(losses=2))
+
+
+def spare_delete() -> Built:
+    plan = Plan(3, 2)
+    put = plan.put()
+    plan.delete()
+    plan.duty("repair", times=1, whole=True)
+    plan.duty("handoff", times=1, whole=True)
+    plan.duty("collect", times=2, whole=True)
+    return plan.built(Faults(losses=1), holding=PAIRS, acked=put)
+
+
+def upload() -> Built:
+    plan = Plan(3, 3, [LARGE])
+    plan.put(LARGE)
+    plan.duty("collect", 0, times=2)
+    plan.duty("collect", 1, times=1, whole=True)
+    return plan.built()
+
+
+def upload_pardoned() -> Built:
+    plan = Plan(3, 3, [LARGE])
+    put = plan.put(LARGE)
+    plan.duty("collect", 0, times=1)
+    return plan.built().delivered(put, 0, 1)
+
+
+def upload_condemned() -> Built:
+    plan = Plan(3, 3, [LARGE])
+    put = plan.put(LARGE)
+    plan.duty("collect", 0, times=1)
+    plan.duty("collect", 1, times=1, whole=True)
+    return plan.built().delivered(put, 0, 1)
+
+
+def uploads() -> Built:
+    plan = Plan(3, 3, [LARGE, OTHER])
+    plan.put(LARGE)
+    plan.put(OTHER)
+    plan.duty("collect", times=1, whole=True)
+    return plan.built()
+
+
+def upload_again() -> Built:
+    plan = Plan(3, 3, [LARGE])
+    put = plan.put(LARGE)
+    delete = plan.delete(LARGE, after=put)
+    plan.put(LARGE, after=delete)
+    plan.duty("collect", times=1, whole=True)
+    return plan.built()
 
 
 SCENARIOS: Final = (
-    Scenario("put-delete", "a put, a delete and a read", put_delete, rest_every=50),
-    Scenario("purge", "an acked put, a delete, purge, a pull", purge, rest_every=50),
+    Scenario("put-delete", "a put, a delete, a read", put_delete, rest_every=50),
+    Scenario("puts-delete", "two puts, a delete", puts_delete, rest_every=50),
+    Scenario("put-deletes", "a put, two deletes", put_deletes, rest_every=50),
+    Scenario("repaired", "a put, a delete, two pulls under way", repaired, rest_every=50),
+    Scenario("late-put", "purged everywhere, a put arrives", late_put, rest_every=50),
+    Scenario("put-again", "purged, put again", put_again, rest_every=50),
+    Scenario("purge", "an acked put, a delete, a purge step by step", purge, rest_every=50),
+    Scenario("pull", "a pull under way while its node purges", pull, rest_every=50),
+    Scenario("wiped-put", "a put, a disk lost", wiped_put, rest_every=50),
+    Scenario("wiped-rejoin", "a put while a node rejoins step by step", wiped_rejoin),
+    Scenario("wiped-purge", "a disk lost among purges", wiped_purge, rest_every=50),
+    Scenario("wiped-confirming", "a confirmed tombstone lost with its disk", wiped_confirming),
+    Scenario("spare-put", "a put on a spare, handed over", spare_put, rest_every=50),
+    Scenario("spare-delete", "a spare's copy and a delete", spare_delete, rest_every=50),
+    Scenario("upload-pardoned", "a chunk condemned and put again", upload_pardoned, rest_every=50),
+    Scenario("upload-condemned", "two collectors at one chunk", upload_condemned, rest_every=50),
+    Scenario("upload", "a large blob and the collector", upload, rest_every=50),
+    Scenario("uploads", "two large blobs that share a chunk", uploads, rest_every=50),
+    Scenario("upload-again", "a large blob, deleted and put again", upload_again, rest_every=50),
 )

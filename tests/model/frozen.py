@@ -16,13 +16,15 @@ from ring.layout import LiveLayouts
 
 T = TypeVar("T")
 
-_ATOMS = (int, str, bytes, bool, float, type(None), enum.Enum)
+_ATOMS = frozenset({int, str, bytes, float, type(None)})
 
 
 def freeze(thing: Any) -> Hashable:
     """A value that is equal for equal things; raises TypeError for what it does not know."""
-    if isinstance(thing, _ATOMS):
-        return thing
+    if thing.__class__ in _ATOMS:
+        return thing  # type: ignore[no-any-return]  # Any: one of those
+    if isinstance(thing, bool | enum.Enum):
+        return (thing.__class__.__name__, str(thing))  # else they would equal numbers
     if isinstance(thing, list | tuple):
         return (thing.__class__.__name__, *map(freeze, thing))
     if isinstance(thing, dict):

@@ -18,9 +18,11 @@ from ring.digest import Digest
 from ring.quorum import Placement
 from ring.record import ABSENT, RecordKey, RecordState, is_live
 from tests.model.state import STILL, State, age_of
-from tests.model.world import World
+from tests.model.world import NOBODY, World
 
 ROUNDS_MAX: Final = 12
+
+Promised = tuple[str | None, ...]
 
 
 class Subject(Struct, frozen=True):
@@ -49,8 +51,8 @@ class Promises:
         self._subjects = subjects
         self._peace = peace
         self._known_states: dict[tuple[int, RecordKey], RecordState] = {}
-        self._at_rest: dict[tuple[int, ...], str | None] = {}
-        self._good: set[tuple[tuple[int, ...], tuple[str | None, ...]]] = set()
+        self._at_rest: dict[tuple[tuple[int, ...], Promised], str | None] = {}
+        self._good: set[tuple[tuple[int, ...], Promised]] = set()
         self.rests = 0
 
     def broken(self, state: State) -> str | None:
@@ -126,24 +128,26 @@ class Promises:
         What is under way is lost, every node begins anew and looks after everything in turn.
         """
         images = tuple(map(self._restarted, state.images))
-        if images in self._at_rest:
-            return self._at_rest[images]
+        promised = tuple(self._world.promise(state, k) for k in range(len(self._subjects)))
+        if (images, promised) in self._at_rest:
+            return self._at_rest[images, promised]
         self.rests += 1
         count = len(self._peace.slots)
         calm = State(images, (STILL,) * count, (0,) * count, (), (True,) * count, state.faults)
         path = []
         verdict: str | None = f"P9: no rest after {ROUNDS_MAX} rounds"
         for _ in range(ROUNDS_MAX):
-            if calm.images in self._at_rest:
-                verdict = self._at_rest[calm.images]
+            if (calm.images, promised) in self._at_rest:
+                verdict = self._at_rest[calm.images, promised]
                 break
             path.append(calm.images)
             before = calm.images
             calm = self._round(calm)
             if calm.images == before:
-                verdict = self._untidy(calm)
+                verdict = self._untidy(calm, promised)
                 break
-        self._at_rest.update(dict.fromkeys((images, *path), verdict))
+        for known in (images, *path):
+            self._at_rest[known, promised] = verdict
         return verdict
 
     def _restarted(self, number: int) -> int:
@@ -157,20 +161,28 @@ class Promises:
         for index, slot in enumerate(world.slots):
             is_receiver = world.books.images[state.images[slot.node]].marker.receiver
             if is_receiver == (slot.kind == "rejoin"):
-                state = world.after(state, ("whole", index, -1))
+                state = world.after(state, ("whole", index, NOBODY))
         return replace(state, uses=(0,) * len(world.slots), orphans=())
 
-    def _untidy(self, state: State) -> str | None:
+    def _untidy(self, state: State, promised: Promised) -> str | None:
         world = self._world
         for index, number in enumerate(state.images):
             if world.books.images[number].marker.receiver:
                 return f"P9: {world.cluster.nodes[index]} stays a receiver"
+        dangling = {
+            subject.digest  # never acknowledged, told to operators, and not spread
+            for subject, promise in zip(self._subjects, promised, strict=True)
+            if promise is None and self._dangles(state, subject)
+        }
         alive = {
             subject.digest
             for subject in self._subjects
-            if any(is_live(self._state(number, subject.key).root) for number in state.images)
+            if subject.digest not in dangling
+            and any(is_live(self._state(number, subject.key).root) for number in state.images)
         }
         for subject in self._subjects:
+            if subject.digest in dangling:
+                continue
             words = self._unlike(state, subject, is_alive=subject.digest in alive)
             if words is None and subject.chunk is not None:
                 claimants = [s.digest for s in self._subjects if s.chunk == subject.chunk]
@@ -179,6 +191,14 @@ class Promises:
             if words is not None:
                 return f"P9: {subject.name}: {words}"
         return None
+
+    def _dangles(self, state: State, subject: Subject) -> bool:
+        """Whether it is a large blob whose chunk is gone."""
+        if subject.chunk is None:
+            return False
+        chunk = RecordKey(subject.chunk)
+        is_seen = any(self._state(number, subject.key).visible for number in state.images)
+        return is_seen and not any(self._state(number, chunk).held for number in state.images)
 
     def _unlike(self, state: State, subject: Subject, *, is_alive: bool) -> str | None:
         owners = self._placement(state, subject.key).owners

@@ -43,6 +43,25 @@ class Built(Struct):
     start: list[State]
     promises: Promises
 
+    def delivered(self, slot: int, *nodes: int) -> Built:
+        """Start when this slot has begun and its messages to these nodes, in order, were answered.
+
+        What the start leaves out is the same with nodes by other names.
+        """
+        self.start = [self._delivered(state, slot, nodes) for state in self.start]
+        return self
+
+    def _delivered(self, state: State, slot: int, nodes: Sequence[int]) -> State:
+        state = self.world.after(state, ("begin", slot))
+        for node in nodes:
+            event = next(
+                ("deliver", slot, call.number)
+                for call in self.world.waiting(state, slot)
+                if call.node == node
+            )
+            state = self.world.after(state, event)
+        return state
+
 
 class Plan:
     """Collects the slots of a scenario; see Slot."""

@@ -37,7 +37,8 @@ class Words:
             case ("begin", index):
                 return f"{world.slots[index].name} begins"
             case ("whole", index, silent):
-                missing = "" if silent < 0 else f", {nodes[silent]} silent"
+                names = {-1: "", -2: ", all others silent"}
+                missing = names.get(silent) or (f", {nodes[silent]} silent" if silent >= 0 else "")
                 return f"{world.slots[index].name}, in one go{missing}"
             case ("deliver" | "lose" | "do" as what, index, number):
                 call = world.call(state, index, number)

@@ -10,13 +10,13 @@ nobody waits for arrives, however late; an operation becomes impatient (`lates`)
 something to its own store; a disk is lost and the node is back (`wiped`); a node learns the next
 layouts (`lessons`).  Every step may also never come: of a node that is away all messages wait.
 
-Duties that are `whole` are done in one step, with everybody or with all but one node answering.
+Duties that are `whole` are done in one step; everybody answers, all but one node, or nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -47,6 +47,9 @@ from tests.model.state import (
     with_messages,
 )
 from tests.model.words import Words
+
+NOBODY: Final = -1
+ALL: Final = -2  # of the others are silent
 
 
 class Mistake(Exception):
@@ -89,7 +92,8 @@ class World:
                 yield from self._going_on(state, index, slot, self._waiting[index, history])
             elif history == STILL and state.uses[index] < slot.times and self._may(state, slot):
                 if slot.whole:
-                    yield ("whole", index, -1)
+                    yield ("whole", index, NOBODY)
+                    yield ("whole", index, ALL)
                     for node in range(len(state.images)):
                         if node != slot.node:
                             yield ("whole", index, node)
@@ -247,8 +251,11 @@ class World:
 
     def call(self, state: State, index: int, number: int) -> Waiting:
         """A call under way."""
-        waiting = self._waiting[index, state.slots[index]].waiting
-        return next(call for call in waiting if call.number == number)
+        return next(call for call in self.waiting(state, index) if call.number == number)
+
+    def waiting(self, state: State, index: int) -> tuple[Waiting, ...]:
+        """Calls of a slot under way."""
+        return self._waiting[index, state.slots[index]].waiting
 
     # --- duties in one step -----------------------------------------------------------------------
 
@@ -271,7 +278,7 @@ class World:
             call = self._waiting[index, state.slots[index]].waiting[0]
             if call.node < 0:
                 state = self._stepped(state, index, ("do", call.number))
-            elif call.node == silent:
+            elif silent in {call.node, ALL}:
                 state = self._stepped(state, index, ("end", call.number, self._lost))
             else:
                 state = self._delivered(state, index, call.number)

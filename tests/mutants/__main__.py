@@ -45,6 +45,8 @@ def fails(tree: Path, tests: tuple[str, ...]) -> tuple[bool, str]:
     """Whether a test fails in `tree`, and the last lines that were printed."""
     if tests[0] == "--seeds":
         command = [sys.executable, "-B", "-m", "tests.sim", *tests]
+    elif tests[0] == "--model":
+        command = [sys.executable, "-B", "-m", "tests.model", *tests[1:]]
     else:
         options = ["-q", "-x", "-p", "no:cacheprovider"]
         command = [sys.executable, "-B", "-m", "pytest", *options, *tests]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 class Mutant:
     """One planted bug.
 
-    tests: arguments of pytest, or of `python -m tests.sim` when they begin with "--seeds".
+    tests: arguments of pytest, of `python -m tests.sim` when they begin with "--seeds", or of
+    `python -m tests.model` behind a "--model".
     """
 
     name: str

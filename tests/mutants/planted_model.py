@@ -1,0 +1,201 @@
+"""Planted bugs that the exploration has to find by itself; see tests/mutants/mutant.py.
+
+Each is a rule that the models of the design lost or revived a blob without.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant
+
+
+def found_in(name: str, *, seconds: int = 60) -> tuple[str, ...]:
+    """The scenario that shows it."""
+    return ("--model", name, "--seconds", str(seconds))
+
+
+MODEL_MUTANTS: Final = (
+    Mutant(
+        "model: a put is acknowledged at W-1",
+        "ring/write_quorum.py",
+        "        if self.placement.is_ack_set(self.acks):\n",
+        "        if self.acks:\n",
+        found_in("put-delete"),
+    ),
+    Mutant(
+        "model: the noes of one node are a cover",
+        "ring/cover.py",
+        "        if self.placement.is_cover([node for node in self.answers if node not in void]):\n",
+        "        if self.answers:\n",
+        found_in("put-delete"),
+    ),
+    Mutant(
+        "model: acks count across generations",
+        "gateway/record_writer.py",
+        "        if generation and reply.root != live(generation):\n"
+        "            self._quorum.failed(node)\n",
+        "        if generation and reply.root < live(generation):\n"
+        "            self._quorum.failed(node)\n",
+        found_in("puts-delete"),
+    ),
+    Mutant(
+        "model: a purge asks a quorum only",
+        "node/collection/purge.py",
+        "                nodes = tuple(node for node in layouts.ever_eligible(partition)"
+        " if node != me)\n",
+        "                nodes = layouts.ever_eligible(partition)\n"
+        "                nodes = tuple(node for node in nodes if node != me)[:1]\n",
+        found_in("pull"),
+    ),
+    Mutant(
+        "model: a purge does not raise the floor",
+        "node/record_disposal.py",
+        "                change.floors[partition] ="
+        " max(generation, change.floors.get(partition, 0))\n",
+        "                change.floors[partition] = min(generation, 0)\n",
+        found_in("late-put"),
+    ),
+    Mutant(
+        "model: a late put at the floor is taken",
+        "ring/admission.py",
+        "    return generation <= floor\n",
+        "    return generation < floor\n",
+        found_in("late-put"),
+    ),
+    Mutant(
+        "model: an absent record confirms a tombstone",
+        "ring/purge.py",
+        "        return state.root == tombstone.root and state.is_tombstone\n",
+        "        return state.root in {NO_ROOT, tombstone.root}\n",
+        found_in("pull"),
+    ),
+    Mutant(
+        "model: a pull goes on over a purge",
+        "node/repair/pull_guard.py",
+        "        return self._before == self._now()\n",
+        "        return True\n",
+        found_in("pull"),
+    ),
+    Mutant(
+        "model: what a receiver says counts",
+        "node/service.py",
+        "        answers = [state if vote else None"
+        " for state, vote in zip(states, votes, strict=True)]\n",
+        "        answers = list(states)\n",
+        found_in("wiped"),
+    ),
+    Mutant(
+        "model: a receiver acknowledges",
+        "gateway/cluster.py",
+        "        return self.is_current(answer) and answer.voter\n",
+        "        return self.is_current(answer)\n",
+        found_in("wiped"),
+    ),
+    Mutant(
+        "model: acks of a life that is over count",
+        "gateway/record_writer.py",
+        "                self._quorum.superseded(node)\n",
+        "                assert self._acks\n",
+        found_in("wiped-put"),
+    ),
+    Mutant(
+        "model: a purge counts on a life that is over",
+        "node/collection/purge.py",
+        "                    step.superseded(node)\n",
+        "                    assert step.lives\n",
+        found_in("wiped-confirming"),
+    ),
+    Mutant(
+        "model: one pass of listing is enough to rejoin",
+        "node/rejoin.py",
+        "_PASSES: Final = 2\n",
+        "_PASSES: Final = 1\n",
+        found_in("wiped"),
+    ),
+    Mutant(
+        "model: a node rejoins without a cover",
+        "node/rejoin.py",
+        "        return node not in placement.eligible or comparison.covered(placement, node)\n",
+        "        return node not in placement.eligible or bool(comparison.listed)\n",
+        found_in("wiped"),
+    ),
+    Mutant(
+        "model: a node rejoins without the floors of the others",
+        "node/rejoin.py",
+        "                await self._store.raise_floor(partition, comparison.floors[partition])\n",
+        "                comparison.floors.pop(partition)\n",
+        found_in("wiped"),
+    ),
+    Mutant(
+        "model: a node rejoins with what was purged meanwhile",
+        "node/rejoin.py",
+        "                if purged and key not in comparison.seen:\n",
+        "                if not purged and key not in comparison.seen:\n",
+        found_in("wiped"),
+    ),
+    Mutant(
+        "model: a spare drops its copy while an owner is silent",
+        "node/repair/handoff.py",
+        "            if found is None or not has_all_of(found, own):\n",
+        "            if found is not None and not has_all_of(found, own):\n",
+        found_in("spare"),
+    ),
+    Mutant(
+        "model: a spare's no leaves the noes of owners as they are",
+        "ring/cover.py",
+        "            self._denied_by_spare = True\n",
+        "            self._denied_by_spare = False\n",
+        found_in("spare-put"),
+    ),
+    Mutant(
+        "model: a settled tombstone is spread",
+        "ring/repair_plan.py",
+        "    return NO_ROOT if state.settled else state.root\n",
+        "    return state.root\n",
+        found_in("purge"),
+    ),
+    Mutant(
+        "model: a chunk is confirmed no more after the recipe",
+        "gateway/upload.py",
+        "        await confirm_chunks(self._records, blob, self._chunks)\n"
+        "        self._proven.add",
+        "        self._proven.add",
+        found_in("upload"),
+    ),
+    Mutant(
+        "model: one no is enough to collect",
+        "node/cover_question.py",
+        "            covered=self._covers[digest].outcome is Outcome.COMMITTED,\n",
+        "            covered=bool(states) or self._covers[digest].outcome is Outcome.COMMITTED,\n",
+        found_in("upload"),
+    ),
+    Mutant(
+        "model: noes from before the condemnation count",
+        "node/collection/collector.py",
+        "            for key, reason in (await self.judge(list(condemned))).items():\n",
+        "            for key, reason in first.items():\n",
+        found_in("upload"),
+    ),
+    Mutant(
+        "model: a chunk is removed though it was pardoned",
+        "node/record_disposal.py",
+        "            if not self.condemned.stands(raw, number):\n                return False\n",
+        "",
+        found_in("upload"),
+    ),
+    Mutant(
+        "model: a condemned chunk says yes to a commit",
+        "node/record_keeper.py",
+        "state.kind is RecordKind.DATA and not condemned.has(key)",
+        "state.kind is RecordKind.DATA",
+        found_in("upload"),
+    ),
+    Mutant(
+        "model: the collector forgets a claimant",
+        "node/collection/collector.py",
+        "                needed = next((reasons[one] for one in page if reasons[one]), None)\n",
+        "                needed = next((reasons[one] for one in page[:1] if reasons[one]), None)\n",
+        found_in("uploads"),
+    ),
+)
