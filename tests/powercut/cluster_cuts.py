@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tests.e2e.served import Served, free_port
 from tests.powercut import kernel
@@ -36,11 +36,16 @@ _TIMEOUT_S: Final = 20.0
 
 
 class Item(Struct):
-    """A blob of one writer.  allowed: whether it may be there after a power cut."""
+    """A blob of one writer.
+
+    is_there: what was acknowledged last.  unanswered: a put (True) or delete (False) that was not
+    answered since one of its kind last was: it may take effect at any time, also after others.
+    """
 
     digest: str
     body: bytes
-    allowed: set[bool]
+    is_there: bool = False
+    unanswered: set[bool] = field(default_factory=set)
 
 
 class Tally(Struct):
@@ -64,7 +69,7 @@ class Writer:
         while not stop.is_set():
             item = self._rng.choice(self.items)
             puts = self._rng.random() < 0.65
-            item.allowed.add(puts)
+            item.unanswered.add(puts)
             try:
                 if puts:
                     connection.request("PUT", f"/v1/blobs/{item.digest}", item.body)
@@ -77,7 +82,8 @@ class Writer:
                 time.sleep(0.05)
                 continue
             if response.status in {200, 201, 204}:
-                item.allowed = {puts}
+                item.is_there = puts
+                item.unanswered.discard(puts)
                 self.acks += 1
         connection.close()
 
@@ -85,7 +91,7 @@ class Writer:
 def _item(rng: Random) -> Item:
     size = rng.choice((0, 1, 100, 1_000, 4_096, 20_000, 100_000))
     body = rng.randbytes(16) + rng.randbytes(size)
-    return Item(f"sha256:{hashlib.sha256(body).hexdigest()}", body, {False})
+    return Item(f"sha256:{hashlib.sha256(body).hexdigest()}", body)
 
 
 def cut_rounds(
@@ -140,15 +146,14 @@ def _cut(cluster: Served, target: str, writers: list[Writer], load_s: float) -> 
 
 
 def _look(cluster: Served, item: Item) -> None:
-    """What the cluster says of an item is a promise from now on."""
+    """The item is there or not as was acknowledged, or as something unanswered made it."""
     reply = cluster.http("GET", f"/v1/blobs/{item.digest}")
     if reply.status not in {200, 404}:
         raise Wrong(f"{item.digest}: {reply.status} {reply.body[:300]!r} with every node there")
     is_there = reply.status == 200
-    if is_there not in item.allowed:
+    if is_there is not item.is_there and is_there not in item.unanswered:
         words = "is there" if is_there else "is not there"
         raise Wrong(f"{item.digest} {words}, against what was acknowledged")
     if is_there and reply.body != item.body:
         raise Wrong(f"{item.digest}: {len(reply.body)} wrong bytes")
-    item.allowed = {is_there}
 
