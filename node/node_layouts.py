@@ -120,7 +120,12 @@ class NodeLayouts:
         self.earlier[layout.epoch] = layout
 
     def check(self, asker: Asker) -> None:
-        """Raise WrongEpoch or LayoutUnknown unless the asker lives by the same layouts."""
+        """Raise WrongEpoch or LayoutUnknown unless the asker lives by the same layouts.
+
+        NotAdmitted for a retired node: purges do not wait for it, so what it has may be deleted.
+        """
+        if asker.is_peer and asker.name in self.live.newest.retired:
+            raise NotAdmitted(f"{asker.name} was retired")
         if asker.epochs == self.live.epochs:
             return
         if not asker.epochs or _age(asker.epochs) < _age(self.live.epochs):

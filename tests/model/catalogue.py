@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.model.scenario import LARGE, OTHER, Built, Plan, Scenario
+from tests.model.scenario import LARGE, OTHER, Built, Plan, Scenario, four_nodes
 from tests.model.state import Faults
 
 PAIRS: Final = ((0, 1), (0, 2), (1, 2))
@@ -174,6 +174,45 @@ def upload_again() -> Built:
     return plan.built()
 
 
+def layout_joint() -> Built:
+    plan = Plan(4, 3, layouts=[four_nodes(1, 0, 1, 2), four_nodes(2, 0, 1, 3)])
+    plan.put()
+    plan.read()
+    plan.duty("repair", times=1, whole=True)
+    return plan.built(Faults(lessons=((1, 2),)))
+
+
+def layout_joint_delete() -> Built:
+    plan = Plan(4, 3, layouts=[four_nodes(1, 0, 1, 2), four_nodes(2, 0, 1, 3)])
+    put = plan.put()
+    plan.delete()
+    plan.duty("repair", 0, 3, times=1, whole=True)
+    plan.duty("collect", times=1, whole=True)
+    return plan.built(Faults(lessons=((1, 2),)), holding=[(0, 2)], acked=put)
+
+
+def layout_left() -> Built:
+    layouts = [four_nodes(1, 0, 1, 2), four_nodes(2, 0, 1, 3)]
+    plan = Plan(4, 3, layouts=layouts, epochs=(2,), hinted=True)
+    put = plan.put()
+    plan.delete()
+    plan.duty("collect", 0, 1, 3, times=2, whole=True)
+    plan.duty("handoff", 2, times=1, whole=True)
+    plan.duty("repair", 0, 1, times=1, whole=True)
+    return plan.built(Faults(lessons=((2,),)), holding=[(0, 1, 3)], acked=put, behind=2)
+
+
+def layout_retired() -> Built:
+    layouts = [four_nodes(1, 0, 1, 2), four_nodes(2, 0, 1, 3, retired=2)]
+    plan = Plan(4, 3, layouts=layouts, epochs=(2,), hinted=True)
+    put = plan.put()
+    plan.delete()
+    plan.duty("collect", 0, 1, 3, times=2, whole=True)
+    plan.duty("handoff", 2, times=1, whole=True)
+    plan.duty("repair", 0, 1, times=1, whole=True)
+    return plan.built(holding=[(0, 1, 3)], acked=put, behind=2)
+
+
 SCENARIOS: Final = (
     Scenario("put-delete", "a put, a delete, a read", put_delete, rest_every=50),
     Scenario("puts-delete", "two puts, a delete", puts_delete, rest_every=50),
@@ -189,6 +228,10 @@ SCENARIOS: Final = (
     Scenario("wiped-confirming", "a confirmed tombstone lost with its disk", wiped_confirming),
     Scenario("spare-put", "a put on a spare, handed over", spare_put, rest_every=50),
     Scenario("spare-delete", "a spare's copy and a delete", spare_delete, rest_every=50),
+    Scenario("layout-joint", "a put while nodes learn a second layout", layout_joint),
+    Scenario("layout-joint-delete", "a delete, likewise", layout_joint_delete),
+    Scenario("layout-left", "purged while a node that owns no more is away", layout_left),
+    Scenario("layout-retired", "purged past a retired node", layout_retired),
     Scenario("upload-pardoned", "a chunk condemned and put again", upload_pardoned, rest_every=50),
     Scenario("upload-condemned", "two collectors at one chunk", upload_condemned, rest_every=50),
     Scenario("upload", "a large blob and the collector", upload, rest_every=50),

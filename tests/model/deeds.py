@@ -123,7 +123,7 @@ def _peers(around: Surroundings) -> Peers:
 
 
 async def _repair(
-    digest: Digest, absent: tuple[str, ...], around: Surroundings
+    digest: Digest, absent: tuple[str, ...], hinted: bool, around: Surroundings
 ) -> Hashable:
     own, repair = around.own, around.cluster.care.repair
     copier = Copier(
@@ -136,7 +136,11 @@ async def _repair(
         copies_at_once=1,
     )
     copier.absent = absent  # type: ignore[assignment]  # node ids are texts
-    await copier.attend([RepairTask(RecordKey(digest), "model", 0.0)])
+    retired = own.membership.layouts.live.newest.retired  # hints of these are refused
+    me = own.membership.node
+    others = tuple(node for node in around.cluster.nodes if node not in {me, *retired})
+    askable = others if hinted else ()
+    await copier.attend([RepairTask(RecordKey(digest), "model", 0.0, askable=askable)])
     return OK
 
 
@@ -172,9 +176,9 @@ async def _rejoin(around: Surroundings) -> Hashable:
     return OK
 
 
-def repair(digest: Digest, absent: tuple[str, ...] = ()) -> Main:
-    """Look at one record."""
-    return partial(_repair, digest, absent)
+def repair(digest: Digest, absent: tuple[str, ...] = (), *, hinted: bool = False) -> Main:
+    """Look at one record.  hinted: as if every other node had told of it."""
+    return partial(_repair, digest, absent, hinted)
 
 
 def handoff(absent: tuple[str, ...] = ()) -> Main:

@@ -80,7 +80,8 @@ class Promises:
             roots = {
                 world.cluster.nodes[index]: self._state(state.images[index], subject.key).root
                 for index, image in enumerate(images)
-                if age_of(image.epochs) <= age_of(epochs)
+                if world.cluster.nodes[index] in placement.eligible
+                and age_of(image.epochs) <= age_of(epochs)
                 and image.marker.votes(subject.digest.partition)
             }
             if promise == "there":

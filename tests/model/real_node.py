@@ -283,4 +283,4 @@ def first_image(cluster: Cluster, index: int, epochs: tuple[int, ...]) -> Image:
         cluster.layouts[1].cluster_id, cluster.nodes[index], 1, 1, ALL_PARTITIONS
     )
     lives = first_lives(cluster, index)
-    return Image(marker, lives, lives, epochs)
+    return Image(marker, lives, lives, epochs, tuple(range(1, epochs[0])))

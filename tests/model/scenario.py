@@ -13,6 +13,7 @@ from node.collection.collection_settings import CollectionSettings
 from node.repair.repair_settings import RepairSettings
 from ring.digest import Algorithm, Digest
 from ring.layout import Layout, LiveLayouts
+from ring.limits import PARTITIONS
 from ring.messages import PutRecord
 from ring.record import RecordKey, RecordKind
 from tests.fakes.small_cluster import small_layout
@@ -74,7 +75,9 @@ class Plan:
         *,
         layouts: Sequence[Layout] = (),
         epochs: tuple[int, ...] = (1,),
+        hinted: bool = False,
     ) -> None:
+        self._hinted = hinted
         self.subjects = tuple(subjects)
         self.epochs = epochs
         every = {layout.epoch: layout for layout in layouts or (small_layout(nodes, replicas),)}
@@ -135,7 +138,7 @@ class Plan:
             }[kind]
             return [(main(), 0, "")]
         found = [
-            (deeds.repair(subject.digest), key, f"of {subject.name} ")
+            (deeds.repair(subject.digest, hinted=self._hinted), key, f"of {subject.name} ")
             for key, subject in enumerate(self.subjects)
         ]
         if chunks and self.subjects[0].chunk is not None:
@@ -152,10 +155,12 @@ class Plan:
         *,
         holding: Sequence[Sequence[int]] = (),
         acked: int | None = None,
+        behind: int = -1,
     ) -> Built:
         """holding: for each state to start from, the nodes that have a copy at generation 1.
 
         acked: the slot of the put that did that; its other messages are still under way.
+        behind: a node that has a copy too, and lives by the first layout only.
         """
         slots = tuple(self._slots)
         world = World(self.cluster, slots, faults or Faults())
@@ -165,7 +170,7 @@ class Plan:
         peace = World(self.cluster, tuple(self._slots), Faults(), world.books)
         self._slots = list(slots)
         world.words.names.update(self._names())
-        start = [self._start(world, nodes, acked) for nodes in holding or [()]]
+        start = [self._start(world, nodes, acked, behind) for nodes in holding or [()]]
         return Built(world, start, Promises(world, self.subjects, peace))
 
     def _names(self) -> dict[bytes, str]:
@@ -173,14 +178,17 @@ class Plan:
         chunks = [subject.chunk for subject in self.subjects if subject.chunk is not None]
         return names | {RecordKey(chunk).raw: "c" for chunk in chunks}
 
-    def _start(self, world: World, holders: Sequence[int], acked: int | None) -> State:
+    def _start(
+        self, world: World, holders: Sequence[int], acked: int | None, behind: int
+    ) -> State:
         books, count = world.books, len(self.cluster.nodes)
         images, orphans = [], []
         for index in range(count):
-            number = books.images.of(first_image(self.cluster, index, self.epochs))
+            epochs = (1,) if index == behind else self.epochs
+            number = books.images.of(first_image(self.cluster, index, epochs))
             request = PutRecord(self.subjects[0].key, RecordKind.DATA, len(VALUE), 1, None)
-            message = books.messages.of(Message(-1, index, request, VALUE, self.epochs))
-            if index in holders:
+            message = books.messages.of(Message(-1, index, request, VALUE, epochs))
+            if index in holders or index == behind:
                 number, _ = books.answer(number, message)
             elif acked is not None:
                 orphans.append(message)
@@ -207,6 +215,24 @@ class Scenario(Struct, frozen=True):
     states_max: int = 2_000_000
     rest_every: int = 0
     is_quick: bool = False
+
+
+@lru_cache
+def four_nodes(epoch: int, *owners: int, retired: int = -1) -> Layout:
+    """Everything is on these three; nobody is a spare."""
+    first = small_layout(4, 3)
+    count = len(first.members)
+    members = [index for index in range(count) if index != retired]
+    row = bytes(members.index(owner) for owner in owners)
+    return Layout(
+        cluster_id=first.cluster_id,
+        epoch=epoch,
+        replicas=3,
+        spares=0,
+        members=tuple(first.members[index] for index in members),
+        table=row * PARTITIONS,
+        retired=() if retired < 0 else (first.members[retired].node,),
+    )
 
 
 @lru_cache

@@ -26,7 +26,9 @@ from tests.model.real_node import RealNode
 DEFERRED: Final = frozenset(
     "absorb drop raise_floor hold settle purge discard condemn collect promote confirm".split()
 )
-_CHANGING: Final = frozenset({"hear", "pardon", "_remember", "_become_receiver", "learn_earlier"})
+_CHANGING: Final = frozenset(
+    "hear pardon verify _remember _become_receiver learn_earlier learn_layouts".split()
+)
 
 
 class Outcome:

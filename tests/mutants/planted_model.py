@@ -79,10 +79,9 @@ MODEL_MUTANTS: Final = (
     ),
     Mutant(
         "model: what a receiver says counts",
-        "node/service.py",
-        "        answers = [state if vote else None"
-        " for state, vote in zip(states, votes, strict=True)]\n",
-        "        answers = list(states)\n",
+        "node/membership.py",
+        "        return marker.voting is ALL_PARTITIONS or marker.votes(partition)\n",
+        "        return True\n",
         found_in("wiped"),
     ),
     Mutant(

@@ -195,3 +195,13 @@ async def test_retired_nodes_are_nobody_that_a_purge_waits_for() -> None:
 
     assert gone not in layouts.ever_eligible(7)
     assert len(layouts.ever_eligible(7)) == len({*ONE.nodes} - {gone})
+
+
+async def test_a_retired_node_is_refused_whatever_layouts_it_knows() -> None:
+    layouts = NodeLayouts(ONE)
+    await layouts.learn((replace(TWO, retired=(ONE.nodes[2],)),), None)
+
+    for epochs in ((1,), (2,)):
+        with pytest.raises(NotAdmitted, match="was retired"):
+            layouts.check(Asker("n2", is_peer=True, epochs=epochs))
+    layouts.check(Asker("n1", is_peer=True, epochs=(2,)))
