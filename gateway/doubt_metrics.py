@@ -8,14 +8,16 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from gateway.cluster import Cluster
+from gateway.hints import Hints
 from gateway.stragglers import Stragglers
 
 
 class DoubtMetrics(Collector):
     """See each metric's help text."""
 
-    def __init__(self, cluster: Cluster, stragglers: Stragglers) -> None:
+    def __init__(self, cluster: Cluster, stragglers: Stragglers, hints: Hints) -> None:
         self._cluster = cluster
+        self._hints = hints
         self._stragglers = stragglers
 
     def collect(self) -> Iterator[Metric]:
@@ -36,6 +38,10 @@ class DoubtMetrics(Collector):
             "missed_writes": ("writes that an owner did not confirm", cluster.missed.noted_total),
             "missed_writes_dropped": (
                 "of these, forgotten before repair was told", cluster.missed.dropped_total
+            ),
+            "hints_sent": ("records that nodes were told to look at", self._hints.sent_total),
+            "hints_lost": (
+                "records of hints that did not arrive; nodes find them", self._hints.lost_total
             ),
             "stragglers_cancelled": (
                 "acknowledged writes cut short for want of room", self._stragglers.cancelled_total
