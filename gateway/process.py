@@ -59,7 +59,8 @@ async def run_gateway(
     registry.register(_Counters("holdfast_gateway_transport", transport.counters))
     ledger = LedgerMetrics(coordinator.views)
     registry.register(ledger)
-    registry.register(DoubtMetrics(coordinator.cluster, coordinator.records.stragglers, coordinator.hints))
+    stragglers = coordinator.records.stragglers
+    registry.register(DoubtMetrics(coordinator.cluster, stragglers, coordinator.hints))
     door = HttpDoor(
         coordinator, views, HttpConfig(), clock=clock, randomness=randomness, registry=registry
     )
