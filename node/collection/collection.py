@@ -204,26 +204,28 @@ class Collection:
 
     async def _rounds(self) -> None:
         settings, loop = self._settings, asyncio.get_running_loop()
-        wait_s = next_s = settings.interval_s
+        wait_s = settings.interval_s
+        next_s = loop.time() + wait_s  # of the next look; what others tell does not put it off
         while True:
             try:
-                async with asyncio.timeout(next_s):
+                async with asyncio.timeout_at(next_s):
                     await self._woken.wait()
             except TimeoutError:
                 self._is_wanted = True
             self._woken.clear()
-            begun_s = loop.time()
+            begun_s, is_round = loop.time(), self._is_wanted or loop.time() >= next_s
             try:
                 await self._look_at_hinted()
-                if self._is_wanted:
+                if is_round:
                     self._is_wanted = False
                     moved = await self.round()
                     wait_s = min(2 * wait_s, settings.interval_max_s)
                     wait_s = settings.interval_s if moved else wait_s
             except HoldfastError as error:
                 log.warning("collection waits", reason=error.detail)
-            rest_s = _REST_SHARE * (loop.time() - begun_s)
-            next_s = max(wait_s, min(rest_s, settings.interval_max_s))
+            if is_round:
+                rest_s = _REST_SHARE * (loop.time() - begun_s)
+                next_s = loop.time() + max(wait_s, min(rest_s, settings.interval_max_s))
 
     async def _tell_for_ever(self) -> None:
         """Other keepers of what was collected look at theirs at once: repair shall not copy it."""

@@ -6,6 +6,8 @@ Rules:
     force, that it has all that is here, and hashed its copy since.  That is void once the record
     here changes.
 3.  Tombstones stay, wherever they are: purging removes them everywhere at once, with floors.
+4.  Claims that owners have and this node lacks are taken in: else it would never agree with them,
+    and they, who cannot tell fewer claims from other ones, would go on telling each other.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from ring.life import NodeId
 from ring.messages import CopyVerdict
 from ring.operating import IncidentKind
 from ring.quorum import Placement
-from ring.record import RecordKey
+from ring.record import ABSENT, RecordKey
 from ring.repair_plan import has_all_of
 
 _BATCH: Final = 512
@@ -88,11 +90,31 @@ class Handoff:
             ]
             if lacking:
                 await self._tell(owner, lacking)
+            for key in lacking:
+                await self._take_claims(owner, key, own[key], answers[owner][key])
         dropped = 0
         for key in keys:
             if self._is_everywhere(key, own[key], answers) and await self._is_good_at(owners, key):
                 dropped += await self._drop(key, own[key], epochs)
         return dropped
+
+    async def _take_claims(
+        self, owner: NodeId, key: RecordKey, own: Description, found: Description
+    ) -> None:
+        """Rule 4; the record, changed by it, is looked at again in the next round."""
+        if not (own.state.claimed and found.state.claimed) or own.claims == found.claims:
+            return
+        try:
+            claims = await self._peers.claims(owner, key)
+        except HoldfastError as error:
+            log.debug("handoff: an owner does not tell claims", owner=owner, error=error.detail)
+            return
+
+        def still() -> bool:
+            return self._store.facts.describe(key) == own
+
+        if claims:
+            await self._store.absorb(key, ABSENT, claims, None, still=still)
 
     def _is_everywhere(
         self,

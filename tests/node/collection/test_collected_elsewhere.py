@@ -10,7 +10,14 @@ from ring.digest import Digest
 from ring.record import RecordKey
 from tests.fakes.small_cluster import small_cluster
 from tests.fakes.virtual_time import in_virtual_time
-from tests.node.collection.gone import bury, collected, holders, large_blob, nodes_of
+from tests.node.collection.gone import (
+    SETTINGS,
+    bury,
+    collected,
+    holders,
+    large_blob,
+    nodes_of,
+)
 
 CHUNK, SHARED = b"chunk", b"shared"
 KEY = RecordKey(Digest.of(CHUNK))
@@ -73,3 +80,19 @@ async def test_other_keepers_are_told_what_was_collected() -> None:
         hints = [call for call in calls if call.caller == first.node]
         assert {hint.node for hint in hints} == {node.node for node in others}
         assert all(hint.request == HintRecords(HintReason.COLLECTED, (KEY,)) for hint in hints)
+
+
+@in_virtual_time
+async def test_what_others_tell_puts_off_no_look_through_everything() -> None:
+    async with small_cluster() as cluster:
+        blob = await large_blob(cluster, CHUNK)
+        await bury(nodes_of(cluster), blob)
+        one = collected(cluster, nodes_of(cluster)[0])
+        one.later()
+        running = asyncio.ensure_future(one.collection.run())
+        for _ in range(40):
+            await asyncio.sleep(SETTINGS.interval_s / 2)
+            one.collection.look_at([RecordKey(Digest.of(b"absent"))])
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert not nodes_of(cluster)[0].holds(KEY.digest)

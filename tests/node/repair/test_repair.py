@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from node.care_settings import CareSettings
 from node.repair.repair_settings import RepairSettings
-from ring.comparing import HintReason, HintRecords, ListFacts, SumPrefixes
+from ring.comparing import DescribeRecords, HintReason, HintRecords, ListFacts, SumPrefixes
 from ring.digest import Digest
 from ring.limits import CHUNK_BYTES
 from ring.messages import CopyVerdict, VerifyRecord
@@ -204,3 +204,21 @@ async def test_a_spare_lets_go_only_after_every_owner_has_hashed_its_copy() -> N
         asked = {call.node for call in cluster.network.calls_of(VerifyRecord)}
         assert {node.node for node in cluster.owners(DIGEST)} <= asked
 
+
+
+@in_virtual_time
+async def test_a_spare_that_knows_fewer_claims_lets_go_of_a_chunk_and_all_come_to_rest() -> None:
+    async with small_cluster(5, care=CARE) as cluster:
+        chunk = b"chunk"
+        name = Digest.of(chunk)
+        blobs = [await cluster.store(data) for data in (b"one blob", b"another blob")]
+        (spare, *_), key = cluster.spares(name), RecordKey(name)
+        for owner in cluster.owners(name):
+            for blob in blobs:
+                await owner.store.put_chunk(key, blob, chunk)
+        await spare.store.put_chunk(key, blobs[0], chunk)
+        await until(lambda: copies(cluster, name) == owners(cluster, name))
+        await asyncio.sleep(PATIENCE_S)
+        before = cluster.network.count(DescribeRecords)
+        await asyncio.sleep(PATIENCE_S)
+        assert cluster.network.count(DescribeRecords) == before
