@@ -203,6 +203,7 @@ class Membership:
         if answer.peers is not None:
             self._heard.learn_all(answer.peers)
         self._heard.learn(answer.node, answer.life)
+        self._note_word_of(answer.node)
 
     async def learn_layouts(self, error: WrongEpoch) -> None:
         """A peer lives by newer layouts, which it told."""

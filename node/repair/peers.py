@@ -4,6 +4,8 @@ Rules:
 1.  An answer counts from a node that may vote on the question, in a life that nobody knows to be
     over.  Anything else raises Unavailable.
 2.  Layouts are those in force at the call; a peer that lives by others refuses.
+3.  Who has been silent for `SILENT_S` is not asked, which is Unavailable: a frozen peer would let
+    every question wait for its deadline.  Introductions go on, and end the silence.
 """
 
 from __future__ import annotations
@@ -46,10 +48,11 @@ from ring.record import RecordKey, RecordState
 from ring.seams import Transport
 
 HINTS_PER_REQUEST: Final = 1_000
+SILENT_S: Final = 10.0
 
 
 class Peers:
-    """Each call raises what Transport.call raises, Unavailable (rule 1) or PeerProtocol."""
+    """Each call raises what Transport.call raises, Unavailable (rules 1, 3) or PeerProtocol."""
 
     def __init__(
         self, membership: Membership, transport: Transport, timeout_s: float
@@ -137,6 +140,8 @@ class Peers:
         return accepted
 
     async def _ask(self, peer: NodeId, request: Request, *, votes: bool = True) -> Answer:
+        if peer in self._membership.silent_for(SILENT_S):
+            raise Unavailable(f"{peer} has been silent for {SILENT_S:.0f} s or longer")
         answer = await self._transport.call(
             peer,
             request,

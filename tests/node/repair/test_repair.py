@@ -222,3 +222,18 @@ async def test_a_spare_that_knows_fewer_claims_lets_go_of_a_chunk_and_all_come_t
         before = cluster.network.count(DescribeRecords)
         await asyncio.sleep(PATIENCE_S)
         assert cluster.network.count(DescribeRecords) == before
+
+
+@in_virtual_time
+async def test_who_has_been_silent_for_a_while_is_not_waited_for() -> None:
+    async with small_cluster(5, care=CARE) as cluster:
+        silent, faults = cluster.owners(DIGEST)[2], cluster.network.faults
+        faults.frozen.add(silent.node)
+        faults.cut |= {(silent.node, node) for node in cluster.nodes}
+        await asyncio.sleep(PATIENCE_S)
+        await cluster.store(on=cluster.owners(DIGEST)[:1])
+        await until(lambda: cluster.owners(DIGEST)[1].holds(DIGEST))
+        assert not cluster.network.count(DescribeRecords, silent.node)
+        faults.frozen.clear()
+        faults.cut.clear()
+        await until(lambda: silent.holds(DIGEST))
