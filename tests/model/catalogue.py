@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from tests.model.scenario import LARGE, OTHER, Built, Plan, Scenario, four_nodes
 from tests.model.state import Faults
 
-PAIRS: Final = ((0, 1), (0, 2), (1, 2))
+PAIRS: Final = ((0, 1), (0, 2), (1, 2))  # ack sets
 
 
 def put_delete() -> Built:
@@ -48,9 +48,9 @@ def late_put() -> Built:
     plan = Plan(3, 3)
     put = plan.put()
     plan.delete()
-    plan.duty("collect", times=3, whole=True)
-    plan.duty("repair", times=1, whole=True)
-    return plan.built(holding=PAIRS, acked=put)
+    plan.duty("collect", times=2, in_peace=True)
+    plan.duty("repair", 0, times=1, in_peace=True)
+    return plan.built(holding=[(0, 1)], acked=put)
 
 
 def put_again() -> Built:
@@ -75,9 +75,18 @@ def pull() -> Built:
     plan = Plan(3, 3)
     put = plan.put()
     plan.delete()
-    plan.duty("collect", times=2, whole=True)
+    plan.duty("collect", times=2, in_peace=True)
     plan.duty("repair", 2, times=1)
-    return plan.built(holding=[(0, 1)], acked=put)
+    return plan.built(holding=[(0, 1)], acked=put, late=False)
+
+
+def pull_unheard() -> Built:
+    plan = Plan(3, 3)
+    put = plan.put()
+    plan.delete()
+    plan.duty("collect", 0, 1, times=2, in_peace=True)
+    plan.duty("repair", 2, times=1)
+    return plan.built(holding=[(0, 1)], acked=put, late=False)
 
 
 def wiped_put() -> Built:
@@ -99,10 +108,28 @@ def wiped_purge() -> Built:
     plan = Plan(3, 3)
     put = plan.put()
     plan.delete()
-    plan.duty("rejoin", 2, times=1, whole=True)
-    plan.duty("collect", times=2, whole=True)
-    plan.duty("repair", times=1, whole=True)
+    plan.duty("rejoin", 2, times=1, in_peace=True)
+    plan.duty("collect", times=2, in_peace=True)
+    plan.duty("repair", 0, 2, times=1, in_peace=True)
     return plan.built(Faults(wiped=(2,)), holding=[(0, 1)], acked=put)
+
+
+def wiped_late() -> Built:
+    plan = Plan(3, 3)
+    put = plan.put()
+    delete = plan.delete()
+    plan.duty("collect", times=2, in_peace=True)
+    plan.duty("rejoin", 2, times=1, in_peace=True)
+    built = plan.built(Faults(wiped=(2,)), holding=[(0, 1)], acked=put)
+    return built.delivered(delete, 0, 1, 0, 1)
+
+
+def wiped_partly() -> Built:
+    plan = Plan(3, 3)
+    put = plan.put()
+    plan.read()
+    plan.duty("rejoin", 2, times=1, whole=True)
+    return plan.built(Faults(wiped=(2,)), holding=[(0, 2), (1, 2)], acked=put)
 
 
 def wiped_confirming() -> Built:
@@ -213,18 +240,23 @@ def layout_retired() -> Built:
     return plan.built(holding=[(0, 1, 3)], acked=put, behind=2)
 
 
+QUICK: Final[Any] = {"is_quick": True, "seconds": 120.0}  # a bound, not what they take
+
 SCENARIOS: Final = (
-    Scenario("put-delete", "a put, a delete, a read", put_delete, rest_every=50),
+    Scenario("put-delete", "a put, a delete, a read", put_delete, rest_every=50, **QUICK),
     Scenario("puts-delete", "two puts, a delete", puts_delete, rest_every=50),
     Scenario("put-deletes", "a put, two deletes", put_deletes, rest_every=50),
     Scenario("repaired", "a put, a delete, two pulls under way", repaired, rest_every=50),
-    Scenario("late-put", "purged everywhere, a put arrives", late_put, rest_every=50),
+    Scenario("late-put", "purged everywhere, a put arrives", late_put, rest_every=50, **QUICK),
     Scenario("put-again", "purged, put again", put_again, rest_every=50),
     Scenario("purge", "an acked put, a delete, a purge step by step", purge, rest_every=50),
     Scenario("pull", "a pull under way while its node purges", pull, rest_every=50),
-    Scenario("wiped-put", "a put, a disk lost", wiped_put, rest_every=50),
-    Scenario("wiped-rejoin", "a put while a node rejoins step by step", wiped_rejoin),
+    Scenario("pull-unheard", "a pull by a node that heard of no delete", pull_unheard, **QUICK),
+    Scenario("wiped-put", "a put, a disk lost", wiped_put, rest_every=50, **QUICK),
+    Scenario("wiped-rejoin", "a put while a node rejoins step by step", wiped_rejoin, **QUICK),
     Scenario("wiped-purge", "a disk lost among purges", wiped_purge, rest_every=50),
+    Scenario("wiped-late", "a late put at a receiver, after a purge", wiped_late, **QUICK),
+    Scenario("wiped-partly", "a node rejoins, another is silent", wiped_partly, rest_every=50, **QUICK),
     Scenario("wiped-confirming", "a confirmed tombstone lost with its disk", wiped_confirming),
     Scenario("spare-put", "a put on a spare, handed over", spare_put, rest_every=50),
     Scenario("spare-delete", "a spare's copy and a delete", spare_delete, rest_every=50),

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from node.care_settings import CareSettings
 from node.collection.collection_settings import CollectionSettings
@@ -119,17 +120,22 @@ class Plan:
         return self._add(Slot("read", f"read {subject.name}", main, key=key, after=after))
 
     def duty(
-        self, kind: str, *nodes: int, times: int = 1, whole: bool = False, chunks: bool = False
+        self, kind: str, *nodes: int, times: int = 1, whole: bool = False,
+        in_peace: bool = False, chunks: bool = False,
     ) -> None:
-        """A duty of these nodes (all, if none are named), each so many times.
+        """A duty of these nodes (all, if none are named), each so many times; see Slot.
 
         chunks: repair looks at the chunks of the subjects as well.
         """
         for node in nodes or range(len(self.cluster.nodes)):
             for main, key, what in self._mains(kind, chunks=chunks):
                 name = f"{kind} {what}at {self.cluster.nodes[node]}"
-                slot = Slot(kind, name, main, node=node, key=key, times=times, whole=whole)
-                self._add(slot)
+                self._add(
+                    Slot(
+                        kind, name, main, node=node, key=key, times=times,
+                        whole=whole or in_peace, in_peace=in_peace,
+                    )
+                )
 
     def _mains(self, kind: str, *, chunks: bool) -> list[tuple[Main, int, str]]:
         if kind != "repair":
@@ -156,10 +162,11 @@ class Plan:
         holding: Sequence[Sequence[int]] = (),
         acked: int | None = None,
         behind: int = -1,
+        late: bool = True,
     ) -> Built:
         """holding: for each state to start from, the nodes that have a copy at generation 1.
 
-        acked: the slot of the put that did that; its other messages are still under way.
+        acked: the slot of the put that did that; its other messages are still under way if `late`.
         behind: a node that has a copy too, and lives by the first layout only.
         """
         slots = tuple(self._slots)
@@ -171,6 +178,8 @@ class Plan:
         self._slots = list(slots)
         world.words.names.update(self._names())
         start = [self._start(world, nodes, acked, behind) for nodes in holding or [()]]
+        if not late:
+            start = [replace(state, orphans=()) for state in start]
         return Built(world, start, Promises(world, self.subjects, peace))
 
     def _names(self) -> dict[bytes, str]:

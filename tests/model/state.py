@@ -16,7 +16,8 @@ STILL: Final = NO_HISTORY
 class Slot(Struct, frozen=True):
     """kind: "put", "delete", "read", "upload" or a duty.  key: index of the record it is about.
 
-    node: index, -1 for clients.  times: how often it may begin.  whole: see world.py.
+    node: index, -1 for clients.  times: how often it may begin.  whole: see world.py; in_peace:
+    nobody is silent meanwhile.
     after: index of a slot that must be over before.
     """
 
@@ -27,6 +28,7 @@ class Slot(Struct, frozen=True):
     key: int = 0
     times: int = 1
     whole: bool = False
+    in_peace: bool = False
     after: int = -1
 
     @property

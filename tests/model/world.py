@@ -93,6 +93,8 @@ class World:
             elif history == STILL and state.uses[index] < slot.times and self._may(state, slot):
                 if slot.whole:
                     yield ("whole", index, NOBODY)
+                    if slot.in_peace:
+                        continue
                     yield ("whole", index, ALL)
                     for node in range(len(state.images)):
                         if node != slot.node:
