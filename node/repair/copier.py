@@ -3,7 +3,8 @@
 Rules:
 1.  Every value is verified before it is stored; a peer that sent a bad one is told, so that it
     looks at its copy, and another is asked.
-2.  What is taken in depends on a guard (node/repair/pull_guard.py).
+2.  What is taken in depends on a guard (node/repair/pull_guard.py) from before anybody was asked;
+    if it does not hold when a record has its turn, everybody is asked once more.
 3.  A live recipe is taken in only when its chunks are where they belong (recipe_check).
 4.  Peers that keep the record and lack what is known are told; nothing is ever pushed.
 5.  A chunk that nobody claims any more is left to the collector, which would remove it again.
@@ -81,11 +82,13 @@ class Copier:
 
     async def attend(self, tasks: Sequence[RepairTask]) -> list[RepairTask]:
         """Look at records; those that have to be looked at again."""
+        guards = [self._guard(task.key) for task in tasks]
         answers = await self._describe(tasks)
         lacking: dict[NodeId, list[RecordKey]] = {}
         async with asyncio.TaskGroup() as group:
             working = [
-                group.create_task(self._attend(task, answers[task.key], lacking)) for task in tasks
+                group.create_task(self._attend(task, answers[task.key], guard, lacking))
+                for task, guard in zip(tasks, guards, strict=True)
             ]
         for node in sorted(lacking):
             await self._tell(node, lacking[node])
@@ -95,15 +98,14 @@ class Copier:
         self,
         task: RepairTask,
         answers: Mapping[NodeId, Description],
+        guard: PullGuard,
         lacking: dict[NodeId, list[RecordKey]],
     ) -> bool:
         """Repair one record; false when that did not work out."""
         key = task.key
         placement = self._membership.layouts.live.placement(key.digest)
         nodes = keepers(placement, self.absent)
-        own = self._store.facts.describe(key)
-        keeps = self._membership.node in nodes
-        plan = plan_repair(own, answers, nodes, keeps=keeps)
+        own, plan = self._plan(key, answers)
         for node in plan.lacking:
             lacking.setdefault(node, []).append(key)
         if plan.need is Need.NOTHING:
@@ -115,7 +117,10 @@ class Copier:
             return bool(answers) or not asked
         async with self._turns:
             try:
-                done = await self._take(key, own, plan, answers)
+                if not guard.holds():
+                    guard, answers = self._guard(key), (await self._describe((task,)))[key]
+                    own, plan = self._plan(key, answers)
+                done = await self._take(key, own, plan, answers, guard)
             except DiskFull as error:
                 return self._fails(key, f"no room here: {error.detail}")
             except HoldfastError as error:
@@ -123,6 +128,17 @@ class Copier:
         if done:
             self.troubles.pop(key, None)
         return done
+
+    def _guard(self, key: RecordKey) -> PullGuard:
+        return PullGuard(self._store.facts, self._membership, key.digest.partition)
+
+    def _plan(
+        self, key: RecordKey, answers: Mapping[NodeId, Description]
+    ) -> tuple[Description, RepairPlan]:
+        """What is here at this moment, and what to do about it."""
+        nodes = keepers(self._membership.layouts.live.placement(key.digest), self.absent)
+        own = self._store.facts.describe(key)
+        return own, plan_repair(own, answers, nodes, keeps=self._membership.node in nodes)
 
     # --- taking -----------------------------------------------------------------------------------
 
@@ -132,11 +148,13 @@ class Copier:
         own: Description,
         plan: RepairPlan,
         answers: Mapping[NodeId, Description],
+        guard: PullGuard,
     ) -> bool:
+        if plan.need is Need.NOTHING:
+            return True
         if plan.need is Need.LOST:
             self._counters["repair_no_good_copy_total"] += 1
             return self._fails(key, "no node that answered has a good copy of it")
-        guard = PullGuard(self._store.facts, self._membership, key.digest.partition)
         claims: dict[Digest, None] = {}
         for node in plan.claims_from:
             claims.update(dict.fromkeys(await self._peers.claims(node, key)))

@@ -14,7 +14,8 @@ from ring.digest import Digest
 from ring.errors import HoldfastError, StorageFault
 from ring.limits import CHUNK_BYTES
 from ring.messages import Answer, GetRecord, Request, VerifyRecord
-from ring.record import RecordKey, RecordKind, live
+from ring.purge import Tombstone
+from ring.record import RecordKey, RecordKind, dead, live
 from tests.fakes.direct_transport import receivers_answer
 from tests.fakes.small_cluster import (
     BLOB,
@@ -69,6 +70,26 @@ async def test_a_pull_is_void_once_its_tombstone_was_purged_here() -> None:
         release()
         await asyncio.sleep(30.0)
         assert not node.state_of(DIGEST).exists
+
+
+@in_virtual_time
+async def test_what_was_heard_before_a_purge_is_void_after_it() -> None:
+    async with small_cluster(care=ONLY_HINTS) as cluster:
+        node, other, late = cluster.owners(DIGEST)
+        await cluster.store(on=[other])
+        held = cluster.network.hold(late.node, DescribeRecords, answers=True, caller=node.node)
+        await cluster.ask(node, HintRecords(HintReason.MISSED_WRITE, (KEY,)))
+        await until(lambda: held.waiting > 0)
+        await asyncio.sleep(1.0)  # the other one has said that it is there
+        tombstone = [Tombstone(KEY, dead(1))]
+        for one in cluster.nodes.values():
+            await one.store.bury(KEY, 1)
+            assert await one.store.disposal.settle(tombstone, lambda: True)
+            assert await one.store.disposal.purge(tombstone, lambda: True)
+        await node.store.put_chunk(KEY, None, BLOB)  # of an upload of which nothing else is known
+        held.release()
+        await asyncio.sleep(20.0)
+        assert not any(one.state_of(DIGEST).root for one in cluster.nodes.values())
 
 
 @in_virtual_time
