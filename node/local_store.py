@@ -82,7 +82,13 @@ class LocalRecordStore(RecordStore, Protocol):
         """
 
     async def raise_floor(self, partition: int, generation: int) -> None:
-        """Refuse clients' puts at or below `generation`; never lowers a floor."""
+        """Refuse clients' puts at or below `generation`; never lowers a floor.
+
+        Puts that were let in before may still end afterwards; see `until_past`.
+        """
+
+    async def until_past(self) -> None:
+        """Wait until every change that is under way at this moment has ended."""
 
     def get_now(self, key: RecordKey) -> tuple[RecordState, Buffer | None] | None:
         """The answer of `get` if it needs no waiting, else None.  Never blocks or raises."""

@@ -28,8 +28,9 @@ class MemoryRecordStore(RecordKeeper):
         *,
         capacity_bytes: int = CAPACITY_BYTES,
         facts: Facts | None = None,
+        values: MemoryValues | None = None,
     ) -> None:
-        self.values = MemoryValues(capacity_bytes)
+        self.values = values or MemoryValues(capacity_bytes)
         self.table = RecordTable(FactSums(facts))
         super().__init__(
             table=self.table, values=self.values, ledger=ApplyOnly(self.table), clock=clock

@@ -72,6 +72,12 @@ class Operations:
             task.add_done_callback(report_abandoned)
             raise
 
+    async def until_past(self) -> None:
+        """Wait until all that is under way at this moment has ended."""
+        under_way = [*self._tasks, *self._tracked]
+        if under_way:
+            await asyncio.shield(asyncio.gather(*under_way, return_exceptions=True))
+
     async def close(self) -> None:
         """Begin nothing any more, and wait for what was begun."""
         self._closed = True

@@ -167,6 +167,10 @@ class RecordKeeper(RecordReader):
             change = RecordChange(floors={partition: generation})
             await self._ledger.commit(change, essential=True)
 
+    async def until_past(self) -> None:
+        """See LocalRecordStore."""
+        await self._operations.until_past()
+
     async def verify(self, key: RecordKey) -> CopyVerdict:
         return await self._operations.finish(lambda: self._verify(key))
 

@@ -280,6 +280,7 @@ class Rejoin:
         for partition in done:
             if partition in comparison.floors:
                 await self._store.raise_floor(partition, comparison.floors[partition])
+        await self._store.until_past()  # puts that were let in under lower floors are seen now
 
     async def _drop_purged(self, done: set[int], comparison: Comparison) -> None:
         """Rule 3: a put that arrived late must not outlive the purge of its tombstone."""
