@@ -70,6 +70,8 @@ class Purge:
 
     async def advance(self, entries: Sequence[RecordEntry]) -> int:
         """Take tombstones one step on; how many took it.  Raises what the store raises."""
+        if self._membership.layouts.missing_epochs:
+            return 0  # learnt since the round began: nobody knows yet who else has to be asked
         votes = self._membership.votes
         mine = [entry for entry in entries if votes(entry.key.digest.partition)]
         fresh = [Tombstone(e.key, e.state.root) for e in mine if not e.state.settled]

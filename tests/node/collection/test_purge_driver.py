@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
+from node.collection.collection import nobody
 from node.collection.collection_settings import DAY_S
+from node.collection.purge import Purge
 from ring.digest import Digest
 from ring.errors import HoldfastError, Unavailable
 from ring.messages import Answer, Request
@@ -15,8 +18,8 @@ from ring.purging import (
     FetchEarlier,
     HoldTombstones,
 )
-from ring.record import ABSENT, RecordKind, dead, live
-from tests.fakes.direct_transport import receivers_answer
+from ring.record import ABSENT, RecordEntry, RecordKind, dead, live
+from tests.fakes.direct_transport import DirectTransport, receivers_answer
 from tests.fakes.small_cluster import (
     BLOB,
     DIGEST,
@@ -303,3 +306,28 @@ async def test_a_young_tombstone_rests_while_its_blob_may_be_in_somebodys_trash(
         one.later()
         await one.collection.round()
         assert cluster.network.count(HoldTombstones) == 2
+
+
+@in_virtual_time
+async def test_a_round_asks_nobody_once_a_layout_was_passed_over_in_its_middle() -> None:
+    async with small_cluster(5) as cluster:
+        everybody = list(cluster.nodes.values())
+        await bury(everybody, DIGEST)
+        node = everybody[0]
+        membership = node.service.membership
+        purge = Purge(
+            membership,
+            node.store,
+            DirectTransport(cluster.network, node.node, is_peer=True),
+            Counter[str](),
+            timeout_s=1.0,
+            on_purged=nobody,
+        )
+        assert await purge.begin_round()
+        second = next_layout(cluster.layout)
+        for one in everybody:
+            await one.service.layouts.learn((next_layout(second),), None)
+        assert membership.layouts.missing_epochs == [2]
+        assert await purge.advance([RecordEntry(KEY, node.state_of(DIGEST))]) == 0
+        assert not node.state_of(DIGEST).settled
+        assert not cluster.network.count(HoldTombstones)
