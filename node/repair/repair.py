@@ -112,6 +112,7 @@ class Repair:
         self._shared: dict[tuple[NodeId, tuple[NodeId, ...]], Shared] = {}
         self._shared_of: LiveLayouts | None = None
         self._wanted = asyncio.Event()  # somebody asked for a round at once
+        self._compared = asyncio.Event()  # a round is over
         self._work = asyncio.Event()  # something was put into the queue
 
     async def run(self) -> None:
@@ -120,6 +121,7 @@ class Repair:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._compare_for_ever())
             group.create_task(self._attend_for_ever())
+            group.create_task(self._hand_over_for_ever())
 
     # --- what others tell and ask -----------------------------------------------------------------
 
@@ -194,6 +196,7 @@ class Repair:
                 await self._round()
                 self._is_in_round = False
                 self.rounds += 1
+                self._compared.set()
             try:
                 async with asyncio.timeout(self._settings.interval_s):
                     await self._wanted.wait()
@@ -201,7 +204,7 @@ class Repair:
                 pass
 
     async def _round(self) -> None:
-        """Compare with everybody, then look at what is kept for others."""
+        """Compare with everybody."""
         membership = self._membership
         absent = membership.silent_for(self._settings.absent_s)
         if absent != self.copier.absent:
@@ -210,11 +213,20 @@ class Repair:
         for peer in membership.others():
             if peer not in absent:
                 await self._compare(peer, absent)
-        try:
-            await self.handoff.round(absent)
-        except HoldfastError as error:
-            self._counters["repair_failures_total"] += 1
-            log.info("handoff: a round ended early", error=error.detail)
+
+    async def _hand_over_for_ever(self) -> None:
+        """Look at what is kept for others after each round, and not instead of the next ones.
+
+        Owners hash every copy before it is dropped here, which takes hours where there are many.
+        """
+        while True:
+            await self._compared.wait()
+            self._compared.clear()
+            try:
+                await self.handoff.round(self.copier.absent)
+            except HoldfastError as error:
+                self._counters["repair_failures_total"] += 1
+                log.info("handoff: a round ended early", error=error.detail)
 
     async def _compare(
         self, peer: NodeId, absent: tuple[NodeId, ...]

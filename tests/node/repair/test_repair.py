@@ -237,3 +237,18 @@ async def test_who_has_been_silent_for_a_while_is_not_waited_for() -> None:
         faults.frozen.clear()
         faults.cut.clear()
         await until(lambda: silent.holds(DIGEST))
+
+
+@in_virtual_time
+async def test_comparisons_go_on_while_much_is_handed_over() -> None:
+    async with small_cluster(5, care=CARE) as cluster:
+        spare, last = cluster.spares(DIGEST)[0], cluster.owners(DIGEST)[2]
+        await cluster.store()
+        held = cluster.network.hold(last.node, VerifyRecord, caller=spare.node)
+        await cluster.store(on=[spare])
+        await until(lambda: held.waiting > 0)
+        before = spare.service.counters["repair_comparisons_total"]
+        await until(lambda: spare.service.counters["repair_comparisons_total"] >= before + 12)
+        assert held.waiting <= 1
+        held.release()
+        await until(lambda: not spare.holds(DIGEST))
