@@ -132,6 +132,12 @@ class Books:
             run = self._live.pop(next(iter(self._live)))
         run.dismiss()
 
+    def close(self) -> None:
+        """End what is kept for later."""
+        for run in self._live.values():
+            run.dismiss()
+        self._live.clear()
+
     def told(self, history: int) -> list[tuple[Event, tuple[int, ...]]]:
         """What an actor was told, from the beginning."""
         steps = []

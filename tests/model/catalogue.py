@@ -173,23 +173,29 @@ def upload_pardoned() -> Built:
     plan = Plan(3, 3, [LARGE])
     put = plan.put(LARGE)
     plan.duty("collect", 0, times=1)
-    return plan.built().delivered(put, 0, 1)
+    return plan.built().delivered(put, 0, 1).delivered(1, 1)
+
+
+def upload_put_again() -> Built:
+    plan = Plan(3, 3, [LARGE])
+    put = plan.put(LARGE)
+    plan.duty("collect", 0, times=1)
+    return plan.built().delivered(put, 0, 1).delivered(1, 1, 2, -1, 1, 2).delivered(put, 1, 2)
 
 
 def upload_condemned() -> Built:
     plan = Plan(3, 3, [LARGE])
     put = plan.put(LARGE)
-    plan.duty("collect", 0, times=1)
-    plan.duty("collect", 1, times=1, whole=True)
+    plan.duty("collect", times=1, whole=True)
     return plan.built().delivered(put, 0, 1)
 
 
 def uploads() -> Built:
     plan = Plan(3, 3, [LARGE, OTHER])
-    plan.put(LARGE)
-    plan.put(OTHER)
-    plan.duty("collect", times=1, whole=True)
-    return plan.built()
+    put = plan.put(LARGE)
+    other = plan.put(OTHER)
+    plan.duty("collect", 0, 1, times=1, whole=True)
+    return plan.built().delivered(put, 0, 1).delivered(other, 0, 1)
 
 
 def upload_again() -> Built:
@@ -256,7 +262,7 @@ SCENARIOS: Final = (
     Scenario("wiped-rejoin", "a put while a node rejoins step by step", wiped_rejoin, **QUICK),
     Scenario("wiped-purge", "a disk lost among purges", wiped_purge, rest_every=50),
     Scenario("wiped-late", "a late put at a receiver, after a purge", wiped_late, **QUICK),
-    Scenario("wiped-partly", "a node rejoins, another is silent", wiped_partly, rest_every=50, **QUICK),
+    Scenario("wiped-partly", "a node rejoins, another is silent", wiped_partly, **QUICK),
     Scenario("wiped-confirming", "a confirmed tombstone lost with its disk", wiped_confirming),
     Scenario("spare-put", "a put on a spare, handed over", spare_put, rest_every=50),
     Scenario("spare-delete", "a spare's copy and a delete", spare_delete, rest_every=50),
@@ -265,6 +271,7 @@ SCENARIOS: Final = (
     Scenario("layout-left", "purged while a node that owns no more is away", layout_left),
     Scenario("layout-retired", "purged past a retired node", layout_retired),
     Scenario("upload-pardoned", "a chunk condemned and put again", upload_pardoned, rest_every=50),
+    Scenario("upload-put-again", "likewise, from the recipe on", upload_put_again, rest_every=50),
     Scenario("upload-condemned", "two collectors at one chunk", upload_condemned, rest_every=50),
     Scenario("upload", "a large blob and the collector", upload, rest_every=50),
     Scenario("uploads", "two large blobs that share a chunk", uploads, rest_every=50),

@@ -56,6 +56,7 @@ class Exploration:
         try:
             self._walk(found, started + seconds, states_max)
         finally:
+            self._world.books.close()
             gc.unfreeze()
             gc.enable()
         found.seconds = time.perf_counter() - started

@@ -46,18 +46,19 @@ class Built(Struct):
     promises: Promises
 
     def delivered(self, slot: int, *nodes: int) -> Built:
-        """Start when this slot has begun and its messages to these nodes, in order, were answered.
+        """Start later: this slot has begun, and its messages to these nodes were answered in order.
 
-        What the start leaves out is the same with nodes by other names.
+        -1 is a step of its own store.  What the start leaves out is the same by other names.
         """
         self.start = [self._delivered(state, slot, nodes) for state in self.start]
         return self
 
     def _delivered(self, state: State, slot: int, nodes: Sequence[int]) -> State:
-        state = self.world.after(state, ("begin", slot))
+        if not state.uses[slot]:
+            state = self.world.after(state, ("begin", slot))
         for node in nodes:
             event = next(
-                ("deliver", slot, call.number)
+                ("deliver" if node >= 0 else "do", slot, call.number)
                 for call in self.world.waiting(state, slot)
                 if call.node == node
             )
@@ -220,7 +221,7 @@ class Scenario(Struct, frozen=True):
     name: str
     words: str
     build: Callable[[], Built]
-    seconds: float = 30.0
+    seconds: float = 25.0
     states_max: int = 2_000_000
     rest_every: int = 0
     is_quick: bool = False

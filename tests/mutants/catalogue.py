@@ -8,6 +8,7 @@ from tests.mutants.planted import CLUSTER_MUTANTS
 from tests.mutants.planted_deletion import DELETION_MUTANTS
 from tests.mutants.planted_index import INDEX_MUTANTS
 from tests.mutants.planted_mending import MENDING_MUTANTS
+from tests.mutants.planted_model import MODEL_MUTANTS
 from tests.mutants.planted_operating import OPERATING_MUTANTS
 from tests.mutants.planted_pages import PAGE_MUTANTS
 from tests.mutants.planted_recordlog import RECORD_LOG_MUTANTS
@@ -18,6 +19,7 @@ MUTANTS: Final = (
     *DELETION_MUTANTS,
     *INDEX_MUTANTS,
     *MENDING_MUTANTS,
+    *MODEL_MUTANTS,
     *OPERATING_MUTANTS,
     *PAGE_MUTANTS,
     *RECORD_LOG_MUTANTS,

@@ -26,7 +26,8 @@ MODEL_MUTANTS: Final = (
     Mutant(
         "model: the noes of one node are a cover",
         "ring/cover.py",
-        "        if self.placement.is_cover([node for node in self.answers if node not in void]):\n",
+        "        if self.placement.is_cover("
+        "[node for node in self.answers if node not in void]):\n",
         "        if self.answers:\n",
         found_in("put-delete"),
     ),
@@ -64,10 +65,11 @@ MODEL_MUTANTS: Final = (
         found_in("late-put"),
     ),
     Mutant(
-        "model: an absent record confirms a tombstone",
-        "ring/purge.py",
-        "        return state.root == tombstone.root and state.is_tombstone\n",
-        "        return state.root in {NO_ROOT, tombstone.root}\n",
+        "model: a node that has nothing confirms a tombstone and stores none",
+        "node/record_disposal.py",
+        "                states.append(after)\n                if after != before:\n",
+        "                states.append(after)\n"
+        "                if after != before and before.exists:\n",
         found_in("pull-unheard"),
     ),
     Mutant(
@@ -123,7 +125,8 @@ MODEL_MUTANTS: Final = (
         "model: a spare drops its copy when the first owner has one",
         "node/repair/handoff.py",
         "        owners = [node for node in placement.owners if node != self._membership.node]\n",
-        "        owners = [node for node in placement.owners if node != self._membership.node][:1]\n",
+        "        owners = [node for node in placement.owners"
+        " if node != self._membership.node][:1]\n",
         found_in("spare-put"),
     ),
     Mutant(
@@ -134,47 +137,40 @@ MODEL_MUTANTS: Final = (
         found_in("spare-put"),
     ),
     Mutant(
-        "model: a settled tombstone is spread",
-        "ring/repair_plan.py",
-        "    return NO_ROOT if state.settled else state.root\n",
-        "    return state.root\n",
-        found_in("purge"),
-    ),
-    Mutant(
         "model: a chunk is confirmed no more after the recipe",
         "gateway/upload.py",
         "        await confirm_chunks(self._records, blob, self._chunks)\n"
         "        self._proven.add",
         "        self._proven.add",
-        found_in("upload"),
+        found_in("upload-condemned"),
     ),
     Mutant(
         "model: one no is enough to collect",
         "node/cover_question.py",
         "            covered=self._covers[digest].outcome is Outcome.COMMITTED,\n",
         "            covered=bool(states) or self._covers[digest].outcome is Outcome.COMMITTED,\n",
-        found_in("upload"),
+        found_in("upload-condemned"),
     ),
     Mutant(
         "model: noes from before the condemnation count",
         "node/collection/collector.py",
         "            for key, reason in (await self.judge(list(condemned))).items():\n",
         "            for key, reason in first.items():\n",
-        found_in("upload"),
+        found_in("upload-pardoned"),
     ),
     Mutant(
         "model: a chunk is removed though it was pardoned",
         "node/record_disposal.py",
         "            if not self.condemned.stands(raw, number):\n                return False\n",
         "",
-        found_in("upload"),
+        found_in("upload-put-again"),
     ),
     Mutant(
         "model: a condemned chunk says yes to a commit",
         "node/record_keeper.py",
         "state.kind is RecordKind.DATA and not condemned.has(key)",
         "state.kind is RecordKind.DATA",
-        found_in("upload"),
+        found_in("upload-pardoned"),
     ),
     Mutant(
         "model: the collector forgets a claimant",
