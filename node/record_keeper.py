@@ -271,6 +271,7 @@ class RecordKeeper(RecordReader):
         async with self._locks.hold((key.raw,)):
             if still is not None and not still():
                 return False
+            self.disposal.condemned.wake(key.raw)
             before = self._table.state(key.raw)
             if before.exists:
                 await self._ledger.commit(RecordChange(dropped=[key.raw]), essential=True)

@@ -298,3 +298,12 @@ async def test_a_put_that_races_a_purge_finds_the_tombstone_or_the_floor(subject
     assert answer.root != live(1)
     await purge
     assert await state_of(subject, tombstone.key) == ABSENT
+
+
+async def test_how_long_a_chunk_was_not_needed_is_forgotten_with_it(subject: Subject) -> None:
+    key = key_of(b"chunk")
+    condemned = subject.local.disposal.condemned
+    await subject.store.put_chunk(key, BLOB, b"chunk")
+    assert condemned.idle_since_s(key.raw, 5.0) == 5.0
+    await subject.local.drop(key)
+    assert condemned.idle_since_s(key.raw, 9.0) == 9.0
