@@ -24,7 +24,7 @@ from ring.errors import HoldfastError
 from ring.life import NodeId
 from ring.messages import Answer, BuryRecord, ConfirmChunks, PutRecord, Request
 from ring.purging import HoldTombstones
-from tests.model.frozen import Numbers, freeze
+from tests.model.frozen import Numbers
 from tests.model.real_node import Cluster, Image, Message, RealNode
 from tests.model.step_loop import step_loop
 from tests.model.views import Outcome, OwnNode, Recorder
@@ -394,8 +394,3 @@ class _Run(Recorder):
 def no_logs() -> None:
     """What the product logs is of no interest here, and it logs at every step."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-
-
-def frozen(thing: Any) -> Hashable:
-    """See freeze."""
-    return freeze(thing)

@@ -80,6 +80,15 @@ def pull() -> Built:
     return plan.built(holding=[(0, 1)], acked=put, late=False)
 
 
+def pull_foreign() -> Built:
+    plan = Plan(3, 3)
+    put = plan.put()
+    plan.delete()
+    plan.duty("collect", times=2, in_peace=True)
+    plan.duty("repair", 2, times=1)
+    return plan.built(holding=[(0, 1)], acked=put, late=False, floor=1)
+
+
 def pull_unheard() -> Built:
     plan = Plan(3, 3)
     put = plan.put()
@@ -149,6 +158,14 @@ def spare_put() -> Built:
     plan.duty("repair", times=1, whole=True)
     plan.duty("handoff", times=1)
     return plan.built(Faults(losses=2))
+
+
+def spare_late() -> Built:
+    plan = Plan(3, 2)
+    plan.put()
+    plan.delete()
+    plan.read()
+    return plan.built(Faults(lates=2))
 
 
 def spare_delete() -> Built:
@@ -257,6 +274,7 @@ SCENARIOS: Final = (
     Scenario("put-again", "purged, put again", put_again, rest_every=50),
     Scenario("purge", "an acked put, a delete, a purge step by step", purge, rest_every=50),
     Scenario("pull", "a pull under way while its node purges", pull, rest_every=50),
+    Scenario("pull-foreign", "likewise, and no floor moves", pull_foreign),
     Scenario("pull-unheard", "a pull by a node that heard of no delete", pull_unheard, **QUICK),
     Scenario("wiped-put", "a put, a disk lost", wiped_put, rest_every=50, **QUICK),
     Scenario("wiped-rejoin", "a put while a node rejoins step by step", wiped_rejoin, **QUICK),
@@ -265,6 +283,7 @@ SCENARIOS: Final = (
     Scenario("wiped-partly", "a node rejoins, another is silent", wiped_partly, **QUICK),
     Scenario("wiped-confirming", "a confirmed tombstone lost with its disk", wiped_confirming),
     Scenario("spare-put", "a put on a spare, handed over", spare_put, rest_every=50),
+    Scenario("spare-late", "clients that become impatient", spare_late, rest_every=50),
     Scenario("spare-delete", "a spare's copy and a delete", spare_delete, rest_every=50),
     Scenario("layout-joint", "a put while nodes learn a second layout", layout_joint),
     Scenario("layout-joint-delete", "a delete, likewise", layout_joint_delete),

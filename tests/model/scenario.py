@@ -164,11 +164,13 @@ class Plan:
         acked: int | None = None,
         behind: int = -1,
         late: bool = True,
+        floor: int = 0,
     ) -> Built:
         """holding: for each state to start from, the nodes that have a copy at generation 1.
 
         acked: the slot of the put that did that; its other messages are still under way if `late`.
         behind: a node that has a copy too, and lives by the first layout only.
+        floor: everywhere, since another record of the partition was purged at that generation.
         """
         slots = tuple(self._slots)
         world = World(self.cluster, slots, faults or Faults())
@@ -179,9 +181,16 @@ class Plan:
         self._slots = list(slots)
         world.words.names.update(self._names())
         start = [self._start(world, nodes, acked, behind) for nodes in holding or [()]]
+        if floor:
+            start = [self._floored(world, state, floor) for state in start]
         if not late:
             start = [replace(state, orphans=()) for state in start]
         return Built(world, start, Promises(world, self.subjects, peace))
+
+    def _floored(self, world: World, state: State, floor: int) -> State:
+        floors = ((self.subjects[0].digest.partition, floor),)
+        images = [replace(world.books.images[number], floors=floors) for number in state.images]
+        return replace(state, images=tuple(map(world.books.images.of, images)))
 
     def _names(self) -> dict[bytes, str]:
         names = {subject.key.raw: subject.name for subject in self.subjects}

@@ -80,6 +80,13 @@ MODEL_MUTANTS: Final = (
         found_in("pull"),
     ),
     Mutant(
+        "model: a pull is void only when the floor moved",
+        "node/repair/pull_guard.py",
+        "            self._facts.dropped(partition),\n",
+        "",
+        found_in("pull-foreign"),
+    ),
+    Mutant(
         "model: what a receiver says counts",
         "node/membership.py",
         "        return marker.voting is ALL_PARTITIONS or marker.votes(partition)\n",
