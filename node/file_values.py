@@ -61,6 +61,12 @@ class FileValues:
                 await self._publish(key, kind, value)
             except FileNotFoundError as error:
                 raise StorageFault(f"{directory} vanishes while it is written to") from error
+        except StorageFault:
+            found = await self._disk.info(value_path(key, kind))
+            if found is None or not found.is_directory:
+                raise
+            await self.quarantine(key, kind)  # no file can take its place while it is there
+            await self._publish(key, kind, value)
         await self._sync(directory)
 
     def write_now(self, key: RecordKey, kind: RecordKind, value: Buffer) -> bool:

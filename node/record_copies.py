@@ -44,12 +44,20 @@ class RecordCopies:
     async def keep(
         self, key: RecordKey, kind: RecordKind, value: Buffer, before: RecordState
     ) -> bool:
-        """Have the checked `value` stored; whether a good copy was here already."""
+        """Have the checked `value` stored; whether a good copy was here already.
+
+        A copy that cannot be read may be good: it stays until the new one has taken its place.
+        """
         if before.held:
-            reason = await self._fault_of_copy(key, kind, value, before)
-            if reason is None:
-                return True
-            await self._condemn(key, before, reason)
+            try:
+                reason = await self._fault_of_copy(key, kind, value, before)
+            except StorageFault as error:
+                name, words = str(key.digest), error.detail
+                log.warning("a copy cannot be read and is written anew", digest=name, error=words)
+            else:
+                if reason is None:
+                    return True
+                await self._condemn(key, before, reason)
         await self._values.write(key, kind, value)
         return False
 
@@ -59,14 +67,13 @@ class RecordCopies:
         """What is wrong with the copy that is here, None when it is `value`.
 
         Raises Corrupt when it is a good record, and needed, that contradicts a recipe: data proves
-        itself, of two recipes neither does.  What is in the trash has no say.
+        itself, of two recipes neither does.  What is in the trash has no say.  Raises StorageFault
+        when it cannot be read.
         """
         try:
             present = await self._values.read(key, before.kind)
         except FileNotFoundError:
             return "it is missing"
-        except StorageFault as error:
-            return f"it cannot be read: {error.detail}"
         if kind is before.kind and await self._check.are_equal(present, value):
             return None
         is_needed = needs_value(before)
