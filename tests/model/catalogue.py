@@ -246,10 +246,10 @@ def layout_left() -> Built:
     plan = Plan(4, 3, layouts=layouts, epochs=(2,), hinted=True)
     put = plan.put()
     plan.delete()
-    plan.duty("collect", 0, 1, 3, times=2, whole=True)
-    plan.duty("handoff", 2, times=1, whole=True)
-    plan.duty("repair", 0, 1, times=1, whole=True)
-    return plan.built(Faults(lessons=((2,),)), holding=[(0, 1, 3)], acked=put, behind=2)
+    plan.duty("collect", 0, 1, 3, times=2, in_peace=True)
+    plan.duty("handoff", 2, times=1, in_peace=True)
+    plan.duty("repair", 0, 1, times=1, in_peace=True)
+    return plan.built(Faults(lessons=((2,),)), holding=[(0, 1, 3)], acked=put, behind=2, late=False)
 
 
 def layout_retired() -> Built:
@@ -257,10 +257,10 @@ def layout_retired() -> Built:
     plan = Plan(4, 3, layouts=layouts, epochs=(2,), hinted=True)
     put = plan.put()
     plan.delete()
-    plan.duty("collect", 0, 1, 3, times=2, whole=True)
-    plan.duty("handoff", 2, times=1, whole=True)
-    plan.duty("repair", 0, 1, times=1, whole=True)
-    return plan.built(holding=[(0, 1, 3)], acked=put, behind=2)
+    plan.duty("collect", 0, 1, 3, times=2, in_peace=True)
+    plan.duty("handoff", 2, times=1, in_peace=True)
+    plan.duty("repair", 0, 1, times=1, in_peace=True)
+    return plan.built(holding=[(0, 1, 3)], acked=put, behind=2, late=False)
 
 
 QUICK: Final[Any] = {"is_quick": True, "seconds": 120.0}  # a bound, not what they take

@@ -190,6 +190,8 @@ class RealNode:
             marker = Marker(
                 marker.cluster_id, marker.node, marker.incarnation, marker.boot, ALL_PARTITIONS
             )
+        layouts = self.service.layouts
+        layouts.live = self.cluster.live[layouts.live.epochs]  # the product looks whether it is it
         rows = tuple(sorted(table["_rows"].items()))
         condemned = vars(store.disposal.condemned)
         number = self._images.of(

@@ -87,6 +87,13 @@ MODEL_MUTANTS: Final = (
         found_in("pull-foreign"),
     ),
     Mutant(
+        "model: a purge asks nobody of earlier layouts",
+        "node/node_layouts.py",
+        "            nodes.update(dict.fromkeys(self.earlier[epoch].group(partition).eligible))\n",
+        "            self.earlier[epoch].group(partition)\n",
+        found_in("layout-left"),
+    ),
+    Mutant(
         "model: what a receiver says counts",
         "node/membership.py",
         "        return marker.voting is ALL_PARTITIONS or marker.votes(partition)\n",
