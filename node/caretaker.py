@@ -17,6 +17,7 @@ from typing import Final
 
 import structlog
 
+from node.cancellation import is_of_the_world, stop_if_cancelled
 from node.care_report import CareReport
 from node.care_settings import CareSettings
 from node.collection.collection import Collection
@@ -138,13 +139,20 @@ class Caretaker:
         while True:
             try:
                 await work()
-            except Exception as error:
-                self._counters["mistakes_total"] += 1
-                context = {"message": f"{name} failed unexpectedly", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(context)
-                log.exception("background work failed", work=name)
+            except Exception as error:  # noqa: BLE001 - it is told of or waited out below
+                stop_if_cancelled()
+                if is_of_the_world(error):
+                    log.warning("background work waits", work=name, error=str(error))
+                else:
+                    self._tell_mistake(name, error)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, MISTAKE_WAIT_MAX_S)
+
+    def _tell_mistake(self, name: str, error: Exception) -> None:
+        self._counters["mistakes_total"] += 1
+        context = {"message": f"{name} failed unexpectedly", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
+        log.error("background work failed", work=name, exc_info=error)
 
     async def handle(self, request: Request, asker: Asker) -> Response:
         """Answer another caretaker's request; raises Unsupported for what is none."""

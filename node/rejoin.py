@@ -26,6 +26,7 @@ from typing import Final
 
 import structlog
 
+from node.cancellation import stop_if_cancelled
 from node.client import NodeClient
 from node.local_store import LocalRecordStore
 from node.membership import Membership
@@ -251,6 +252,7 @@ class Rejoin:
                         pull = group.create_task(self._pull(client, entry, own, comparison))
                         pull.add_done_callback(lambda _: turns.release())
         except ExceptionGroup as failed:
+            stop_if_cancelled()
             raise failed.exceptions[0] from failed
 
     async def _pull(

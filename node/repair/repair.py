@@ -20,6 +20,7 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
+from node.cancellation import stop_if_cancelled
 from node.handler import Asker, Response
 from node.incidents import Incidents
 from node.local_store import LocalRecordStore
@@ -270,6 +271,7 @@ class Repair:
             try:
                 unfinished = await self.copier.attend(tasks)
             except* HoldfastError as failed:
+                stop_if_cancelled()
                 self._counters["repair_failures_total"] += 1
                 log.info("repair: a batch ended early", error=str(failed.exceptions[0]))
                 unfinished = tasks
