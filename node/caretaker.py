@@ -6,6 +6,9 @@ Rules:
 3.  Messages between caretakers are answered only by a node that is admitted (node/service.py).
 4.  A mistake of ours in one part is told, and the part begins anew after a while: a record that
     leads to it must not end every node that has it.
+5.  A TaskGroup that is cancelled as one of its tasks fails raises the failure and not the
+    cancellation, so a part that fails after the end was asked for is at its end.  For the same
+    reason tasks of groups within a part keep the world's errors to themselves.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ from typing import Final
 
 import structlog
 
-from node.cancellation import is_of_the_world, stop_if_cancelled
 from node.care_report import CareReport
 from node.care_settings import CareSettings
 from node.collection.collection import Collection
@@ -31,7 +33,7 @@ from node.repair.ledger_reader import LedgerReader
 from node.repair.repair import Repair
 from node.scrub.scrub import Scrub
 from node.trends import Trends
-from ring.errors import Unsupported
+from ring.errors import HoldfastError, Unsupported
 from ring.messages import Request
 from ring.operating import IncidentKind
 from ring.record import RecordKey
@@ -64,6 +66,7 @@ class Caretaker:
         incidents: Incidents,
     ) -> None:
         self._counters = counters
+        self._is_over = False
         self._incidents = incidents
         store.watch_bad_copies(self._bad_copy)
         heard = HeardTransport(transport, membership)
@@ -120,6 +123,10 @@ class Caretaker:
             group.create_task(self._keep_going("scrub", self.scrub.run))
             group.create_task(self._keep_going("trends", self._trends.run))
             group.create_task(self._keep_going("collection", self.collection.run))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._is_over = True
 
     def _bad_copy(self, key: RecordKey, words: str, is_gone: bool) -> None:  # noqa: FBT001 - as told
         self._incidents.bad_copy(key, words, is_gone=is_gone)
@@ -139,8 +146,9 @@ class Caretaker:
         while True:
             try:
                 await work()
-            except Exception as error:  # noqa: BLE001 - it is told of or waited out below
-                stop_if_cancelled()
+            except Exception as error:
+                if self._is_over:
+                    raise asyncio.CancelledError from error  # rule 5
                 if is_of_the_world(error):
                     log.warning("background work waits", work=name, error=str(error))
                 else:
@@ -164,3 +172,10 @@ class Caretaker:
         if response is not None:
             return response
         raise Unsupported(f"{type(request).__name__} is not served by this release")
+
+
+def is_of_the_world(error: Exception) -> bool:
+    """Whether an error, or each of a group, is the disk's or a peer's and no mistake of ours."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(HoldfastError)[1] is None
+    return isinstance(error, HoldfastError)

@@ -26,7 +26,6 @@ from typing import Final
 
 import structlog
 
-from node.cancellation import stop_if_cancelled
 from node.client import NodeClient
 from node.local_store import LocalRecordStore
 from node.membership import Membership
@@ -244,16 +243,25 @@ class Rejoin:
         """Several at a time: most of a pull is waiting, for the peer and for the disk here."""
         turns = asyncio.Semaphore(PULLS_AT_ONCE)
         states = await self._store.stat([entry.key for entry in entries])
-        try:
-            async with asyncio.TaskGroup() as group:
-                for entry, own in zip(entries, states, strict=True):
-                    if entry.state.claimed or not _brings_nothing(own, entry.state):
-                        await turns.acquire()
-                        pull = group.create_task(self._pull(client, entry, own, comparison))
-                        pull.add_done_callback(lambda _: turns.release())
-        except ExceptionGroup as failed:
-            stop_if_cancelled()
-            raise failed.exceptions[0] from failed
+        failures: list[HoldfastError] = []
+
+        async def pull(entry: RecordEntry, own: RecordState) -> None:
+            try:
+                await self._pull(client, entry, own, comparison)
+            except HoldfastError as error:
+                failures.append(error)
+            finally:
+                turns.release()
+
+        async with asyncio.TaskGroup() as group:
+            for entry, own in zip(entries, states, strict=True):
+                if entry.state.claimed or not _brings_nothing(own, entry.state):
+                    await turns.acquire()
+                    if failures:
+                        break
+                    group.create_task(pull(entry, own))
+        if failures:
+            raise failures[0]
 
     async def _pull(
         self, client: RecordStore, entry: RecordEntry, own: RecordState, comparison: Comparison

@@ -102,6 +102,20 @@ class Copier:
         lacking: dict[NodeId, list[RecordKey]],
     ) -> bool:
         """Repair one record; false when that did not work out."""
+        try:
+            return await self._repair(task, answers, guard, lacking)
+        except DiskFull as error:
+            return self._fails(task.key, f"no room here: {error.detail}")
+        except HoldfastError as error:
+            return self._fails(task.key, error.detail)
+
+    async def _repair(
+        self,
+        task: RepairTask,
+        answers: Mapping[NodeId, Description],
+        guard: PullGuard,
+        lacking: dict[NodeId, list[RecordKey]],
+    ) -> bool:
         key = task.key
         placement = self._membership.layouts.live.placement(key.digest)
         nodes = keepers(placement, self.absent)
@@ -116,15 +130,10 @@ class Copier:
             asked = {*placement.eligible} - {self._membership.node}
             return bool(answers) or not asked
         async with self._turns:
-            try:
-                if not guard.holds():
-                    guard, answers = self._guard(key), (await self._describe((task,)))[key]
-                    own, plan = self._plan(key, answers)
-                done = await self._take(key, own, plan, answers, guard)
-            except DiskFull as error:
-                return self._fails(key, f"no room here: {error.detail}")
-            except HoldfastError as error:
-                return self._fails(key, error.detail)
+            if not guard.holds():
+                guard, answers = self._guard(key), (await self._describe((task,)))[key]
+                own, plan = self._plan(key, answers)
+            done = await self._take(key, own, plan, answers, guard)
         if done:
             self.troubles.pop(key, None)
         return done

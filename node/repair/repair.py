@@ -20,7 +20,6 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
-from node.cancellation import stop_if_cancelled
 from node.handler import Asker, Response
 from node.incidents import Incidents
 from node.local_store import LocalRecordStore
@@ -270,10 +269,9 @@ class Repair:
                 continue
             try:
                 unfinished = await self.copier.attend(tasks)
-            except* HoldfastError as failed:
-                stop_if_cancelled()
+            except HoldfastError as error:
                 self._counters["repair_failures_total"] += 1
-                log.info("repair: a batch ended early", error=str(failed.exceptions[0]))
+                log.info("repair: a batch ended early", error=error.detail)
                 unfinished = tasks
             for task in unfinished:
                 self.queue.again(task, loop.time())

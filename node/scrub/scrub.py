@@ -199,9 +199,9 @@ class Scrub:
                 group.create_task(self._verify(key))
 
     async def _verify(self, key: RecordKey) -> bool:
-        """Hash one copy; false when it could not be read."""
-        (state,) = await self._store.stat((key,))
+        """Hash one copy; false when it could not be read.  Raises none of the world's errors."""
         try:
+            (state,) = await self._store.stat((key,))
             with self._incidents.looking(key, _FOUND_BY):
                 verdict = await self._store.verify(key)
         except StorageFault as error:
@@ -218,8 +218,8 @@ class Scrub:
             return False
         self.unreadable.forget(key)
         if verdict is CopyVerdict.ABSENT:
-            (after,) = await self._store.stat((key,))
-            if state.held and needs_value(after) and not after.held:
+            after = self._store.stat_now((key,))
+            if state.held and after and needs_value(after[0]) and not after[0].held:
                 self._counters["scrub_missing_copies_total"] += 1
             return True
         self._counters["scrub_copies_total"] += 1
