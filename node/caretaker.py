@@ -53,6 +53,8 @@ class Caretaker:
     records, likewise shared.
     """
 
+    _is_over = False
+
     def __init__(
         self,
         *,
@@ -66,7 +68,6 @@ class Caretaker:
         incidents: Incidents,
     ) -> None:
         self._counters = counters
-        self._is_over = False
         self._incidents = incidents
         store.watch_bad_copies(self._bad_copy)
         heard = HeardTransport(transport, membership)

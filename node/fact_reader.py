@@ -178,7 +178,7 @@ class FactReader:
         after: bytes | None = None
         while keys := table.order.after(after, _SLICE):
             for raw in keys:
-                state = table.state(raw)
+                state = table.glance(raw)
                 sums.count(raw, state, self._claimants(raw) if state.claimed else ())
             after = keys[-1]
             await asyncio.sleep(0)
@@ -222,7 +222,7 @@ class FactReader:
                     for raw in keys:
                         if raw >= end:
                             break
-                        if not visit(raw, self._table.state(raw)):
+                        if not visit(raw, self._table.glance(raw)):
                             return
                     if not done:
                         start, limit = keys[-1], _SLICE

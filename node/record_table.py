@@ -41,6 +41,8 @@ class RecordTable:
         row = self._rows.get(key)
         return ABSENT if row is None else unpack_row(row)
 
+    glance = state
+
     def value_bytes(self, key: bytes, kind: RecordKind) -> int | None:
         """Length of the value that is here, None when none of this kind is; quicker than states."""
         row = self._rows.get(key)

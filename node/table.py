@@ -48,6 +48,9 @@ class Table(Protocol):
     def state(self, key: bytes) -> RecordState:
         """The record's state, `ABSENT` when nothing is remembered."""
 
+    def glance(self, key: bytes) -> RecordState:
+        """As `state`, for whoever walks over many: what is looked up is not remembered."""
+
     def value_bytes(self, key: bytes, kind: RecordKind) -> int | None:
         """Length of the value that is here, None when none of this kind is; quicker than states."""
 

@@ -111,17 +111,14 @@ class IndexedTable:
 
     @property
     def records(self) -> int:
-        """See Table."""
         return self._totals.records
 
     @property
     def held(self) -> int:
-        """See Table."""
         return self._totals.held
 
     @property
     def bytes_stored(self) -> int:
-        """See Table."""
         return self._totals.bytes_stored
 
     @property
@@ -130,7 +127,6 @@ class IndexedTable:
 
     @property
     def covered(self) -> Position | None:
-        """See LocatedTable."""
         return self._covered
 
     @property
@@ -153,12 +149,14 @@ class IndexedTable:
         return len(self._fresh) >= enough
 
     def state(self, key: bytes) -> RecordState:
-        """See Table."""
         payload = self._payload(key)
         return ABSENT if payload is None else unpack_row(row_of(payload))
 
+    def glance(self, key: bytes) -> RecordState:
+        payload = self._payload(key, remembers=False)
+        return ABSENT if payload is None else unpack_row(row_of(payload))
+
     def value_bytes(self, key: bytes, kind: RecordKind) -> int | None:
-        """See Table."""
         payload = self._payload(key)
         if payload is None:
             return None
@@ -166,7 +164,6 @@ class IndexedTable:
         return bytes_held(row) if kind_of(row) == kind else None
 
     def location(self, key: bytes) -> Location | None:
-        """See LocatedTable."""
         payload = self._payload(key)
         return None if payload is None else location_of(payload)
 
@@ -297,7 +294,7 @@ class IndexedTable:
 
     # --- layers -----------------------------------------------------------------------------------
 
-    def _payload(self, key: bytes) -> bytes | None:
+    def _payload(self, key: bytes, *, remembers: bool = True) -> bytes | None:
         for layer in self._layers:
             known = layer.rows.get(key, MISSING)
             if not isinstance(known, Missing):
@@ -306,6 +303,8 @@ class IndexedTable:
         payload = looked_up.get(key, MISSING)
         if isinstance(payload, Missing):
             payload = self._reader.payload(row_key(key))
+            if not remembers:
+                return payload
             if len(looked_up) >= LOOKED_UP_MAX:
                 looked_up.clear()
             looked_up[key] = payload
