@@ -37,6 +37,7 @@ _AT_ONCE: Final = 32
 _POLL_S: Final = 0.5
 _TOTAL_S: Final = 600.0
 _TRIES: Final = 5
+_CALM_S: Final = 15.0
 
 
 class Absence(Struct, frozen=True):
@@ -65,7 +66,7 @@ def measure(folder: Path, count: int) -> Absence:
             _each(cluster, "DELETE", ((f"{one}?now=1", b"") for one in digests))
             _each(cluster, "PUT", _bodies(range(2, count + 1, 2)))
         back_s = time.perf_counter()
-        _until(cluster, deadline, "purged", lambda: _purged(cluster) >= 3 * len(gone))
+        _until(cluster, deadline, "purged", _Calm(cluster, 3 * len(gone)).is_over)
         resurrected, lost = _look(cluster, there=again, absent=gone)
         with _away(cluster, "node-2"):
             _each(cluster, "PUT", _bodies(range(1, count + 1, 2)))
@@ -80,6 +81,27 @@ def measure(folder: Path, count: int) -> Absence:
             converged_s,
             time.perf_counter() - begun_s,
         )
+
+
+class _Calm:
+    """Purging is over when all is gone, or nothing went for a while.
+
+    On a node that was away the bytes of what was deleted meanwhile wait in its trash, and with them
+    the tombstones.
+    """
+
+    def __init__(self, cluster: Cluster, everything: int) -> None:
+        self._cluster = cluster
+        self._everything = everything
+        self._purged = 0
+        self._since_s = time.perf_counter()
+
+    def is_over(self) -> bool:
+        """See the class."""
+        purged = _purged(self._cluster)
+        if purged != self._purged:
+            self._purged, self._since_s = purged, time.perf_counter()
+        return purged >= self._everything or time.perf_counter() - self._since_s > _CALM_S
 
 
 @contextmanager
