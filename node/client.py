@@ -6,7 +6,7 @@ Unavailable.  (What such a node was told to store, it may have stored.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from ring.admission import PutAnswer
 from ring.control import FloorsReply, GetFloors
@@ -14,7 +14,7 @@ from ring.digest import Buffer, Digest
 from ring.errors import PeerProtocol, TooLarge, Unavailable
 from ring.life import NodeId
 from ring.limits import KEYS_PER_REQUEST_MAX, LIST_ENTRIES_MAX, PAYLOAD_BYTES_MAX
-from ring.listing import ClaimsReply, ListClaims, ListRecords, PageReply
+from ring.listing import ClaimsReply, ListClaims, ListRecords, PageReply, check_page
 from ring.messages import (
     Answer,
     BuryRecord,
@@ -141,6 +141,23 @@ class NodeClient:
         if not answer.voter:
             raise Unavailable(f"node {self._node} may not answer for its records at present")
         return answer
+
+
+async def every_claim(
+    page: Callable[[Digest | None], Awaitable[tuple[Sequence[Digest], bool]]]
+) -> list[Digest]:
+    """All claimants of a chunk at a peer, of which `page` gets the next after one.
+
+    Raises what `page` does, and PeerProtocol when its pages do not lead on.
+    """
+    claims: list[Digest] = []
+    done = False
+    while not done:
+        after = claims[-1] if claims else None
+        found, done = await page(after)
+        check_page(after, found, done=done)
+        claims += found
+    return claims
 
 
 def _check_length(value: Buffer) -> None:

@@ -40,6 +40,7 @@ INTRODUCE_TIMEOUT_S: Final = 1.0
 HEARTBEAT_S: Final = 2.0
 BLANK_RETRY_S: Final = 0.25
 RENEW_S: Final = 600.0
+SILENT_S: Final = 10.0  # who says nothing for so long is not counted on in the background
 _STARTING: Final = "starting"
 _BLANK_LIFE: Final = Life(0, 0, NO_PROCESS)
 

@@ -26,7 +26,7 @@ from typing import Final
 
 import structlog
 
-from node.client import NodeClient
+from node.client import NodeClient, every_claim
 from node.local_store import LocalRecordStore
 from node.membership import Membership
 from node.record_pages import RecordPages
@@ -36,7 +36,6 @@ from ring.errors import Corrupt, DigestMismatch, HoldfastError, Unavailable
 from ring.layout import LiveLayouts
 from ring.life import Life, NodeId
 from ring.limits import LIST_ENTRIES_MAX, PARTITIONS
-from ring.listing import check_page
 from ring.messages import Answer, Request, expect
 from ring.quorum import Placement
 from ring.record import (
@@ -266,7 +265,7 @@ class Rejoin:
     async def _pull(
         self, client: RecordStore, entry: RecordEntry, own: RecordState, comparison: Comparison
     ) -> None:
-        claimants = await _all_claims(client, entry)
+        claimants = await self._claims(client, entry)
         if _brings_nothing(own, entry.state) and not claimants:
             return
         state, value = entry.state, None
@@ -275,6 +274,11 @@ class Rejoin:
         await self._absorb(entry.key, state, claimants, value)
         comparison.pulled += 1
         self.pulled_total += 1
+
+    async def _claims(self, client: RecordStore, entry: RecordEntry) -> list[Digest]:
+        if not entry.state.claimed:
+            return []
+        return await every_claim(lambda after: client.claims(entry.key, after, LIST_ENTRIES_MAX))
 
     async def _absorb(
         self, key: RecordKey, state: RecordState, claimants: list[Digest], value: Buffer | None
@@ -346,14 +350,3 @@ def _brings_nothing(own: RecordState, theirs: RecordState) -> bool:
     """Whether merging `theirs` would leave `own` as it is, claims apart."""
     wanted = _has_wanted_value(theirs) and not own.held
     return merge(own, theirs).root == own.root and not wanted
-
-
-async def _all_claims(client: RecordStore, entry: RecordEntry) -> list[Digest]:
-    claims: list[Digest] = []
-    done = not entry.state.claimed
-    while not done:
-        after = claims[-1] if claims else None
-        page, done = await client.claims(entry.key, after, LIST_ENTRIES_MAX)
-        check_page(after, page, done=done)
-        claims += page
-    return claims

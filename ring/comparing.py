@@ -175,8 +175,7 @@ def _description(value: object) -> Description | None:
 class HintReason(enum.IntEnum):
     """Why a node should look at a record; the numbers are on the wire."""
 
-    MISSED_WRITE = 1  # a gateway wrote it and this node did not answer
-    READ = 2  # a gateway read it and this node lacked it
+    MISSED_WRITE = 1  # a gateway wrote it and this node did not answer, or read it elsewhere
     HANDOFF = 3  # a node keeps it for this one
     COMPARISON = 4  # another keeper has what this node has not
     COLLECTED = 5  # another keeper found that nobody claims it any more

@@ -2,7 +2,7 @@
 
 A *fact* is a keyed hash of one thing that two nodes must both know: a record in its state, or a
 claim on a chunk.  A set of facts is compared by its sum modulo 2^256, which changes with every
-record at the cost of two additions and does not depend on any order.  (Set hashing by addition:
+record at the cost of a hash and an addition, in whatever order.  (Set hashing by addition:
 Bellare and Micciancio, 1997; the key keeps clients from building sets that collide.)
 
 Rules:
@@ -26,7 +26,7 @@ EMPTY_FINGERPRINT: Final = bytes(FINGERPRINT_BYTES)
 SHORT_FACT_BYTES: Final = 8
 
 _FACT_BYTES: Final = 32
-_MODULUS: Final = 1 << (8 * _FACT_BYTES)
+_MASK: Final = (1 << 8 * _FACT_BYTES) - 1  # of the remainder modulo 2^256
 _RECORD: Final = struct.Struct("<cQBQ")
 
 
@@ -39,12 +39,12 @@ class FactSum(Struct):
     def add(self, fact: int, sign: int = 1) -> None:
         """Bring a fact into the set, or take it out."""
         self.count += sign
-        self.total = (self.total + sign * fact) % _MODULUS
+        self.total = (self.total + sign * fact) & _MASK
 
-    def add_all(self, other: FactSum, sign: int = 1) -> None:
-        """Bring another set in, or take it out."""
-        self.count += sign * other.count
-        self.total = (self.total + sign * other.total) % _MODULUS
+    def add_all(self, other: FactSum) -> None:
+        """Bring another set in."""
+        self.count += other.count
+        self.total = (self.total + other.total) & _MASK
 
     @property
     def fingerprint(self) -> bytes:
@@ -60,11 +60,6 @@ def needs_value(state: RecordState) -> bool:
     return is_live(state.root) or state.claimed
 
 
-def is_agreed_on(state: RecordState) -> bool:
-    """Rule 1, claims apart."""
-    return needs_value(state) or (state.root != NO_ROOT and not state.settled)
-
-
 class Facts:
     """Makes the facts of one cluster.
 
@@ -78,10 +73,11 @@ class Facts:
 
     def of_record(self, key: bytes, state: RecordState) -> int | None:
         """The fact of a record (RecordKey.raw), None when there is nothing to agree on."""
-        if not is_agreed_on(state):
+        is_needed = needs_value(state)
+        if not is_needed and (state.root == NO_ROOT or state.settled):
             return None
         content = size_bytes = 0
-        if state.held and needs_value(state):
+        if state.held and is_needed:
             content, size_bytes = 1 + state.kind, state.size_bytes
         return self._hash(_RECORD.pack(b"r", state.root, content, size_bytes) + key)
 

@@ -91,7 +91,8 @@ class Copier:
                 for task, guard in zip(tasks, guards, strict=True)
             ]
         for node in sorted(lacking):
-            await self._tell(node, lacking[node])
+            told = await self._peers.tell(node, HintReason.COMPARISON, lacking[node])
+            self._counters["repair_hints_sent_total"] += told
         return [task for task, work in zip(tasks, working, strict=True) if not work.result()]
 
     async def _attend(
@@ -275,32 +276,13 @@ class Copier:
         answers: dict[RecordKey, dict[NodeId, Description]] = {task.key: {} for task in tasks}
         async with asyncio.TaskGroup() as group:
             asked = {
-                node: group.create_task(self._described(node, keys_of[node]))
+                node: group.create_task(self._peers.described(node, keys_of[node]))
                 for node in sorted(keys_of)
             }
         for node, work in asked.items():
             for key, found in work.result().items():
                 answers[key][node] = found
         return answers
-
-    async def _described(
-        self, node: NodeId, keys: Sequence[RecordKey]
-    ) -> dict[RecordKey, Description]:
-        try:
-            found = await self._peers.describe(node, keys)
-        except HoldfastError as error:
-            log.debug("repair: a peer is silent", node=node, error=error.detail)
-            return {}
-        pairs = zip(keys, found, strict=True)
-        return {key: described for key, described in pairs if described is not None}
-
-    async def _tell(self, node: NodeId, keys: Sequence[RecordKey]) -> None:
-        try:
-            await self._peers.hint(node, HintReason.COMPARISON, keys)
-        except HoldfastError as error:
-            log.debug("repair: a hint did not arrive", node=node, error=error.detail)
-        else:
-            self._counters["repair_hints_sent_total"] += len(keys)
 
 
 def _root(state: RecordState) -> int:

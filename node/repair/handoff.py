@@ -12,7 +12,6 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -82,14 +81,15 @@ class Handoff:
         owners = [node for node in placement.owners if node != self._membership.node]
         answers: dict[NodeId, Mapping[RecordKey, Description]] = {}
         for owner in owners:
-            answers[owner] = await self._described(owner, keys)
+            answers[owner] = await self._peers.described(owner, keys)
             lacking = [
                 key
                 for key, found in answers[owner].items()
                 if not has_all_of(found, own[key])
             ]
             if lacking:
-                await self._tell(owner, lacking)
+                told = await self._peers.tell(owner, HintReason.HANDOFF, lacking)
+                self._counters["repair_hints_sent_total"] += told
             for key in lacking:
                 await self._take_claims(owner, key, own[key], answers[owner][key])
         dropped = 0
@@ -151,23 +151,3 @@ class Handoff:
             words = "every owner has a verified copy; the one kept here for them was dropped"
             self._incidents.note(key, IncidentKind.HANDED_OVER, words)
         return dropped
-
-    async def _described(
-        self, owner: NodeId, keys: Sequence[RecordKey]
-    ) -> dict[RecordKey, Description]:
-        try:
-            found = await self._peers.describe(owner, keys)
-        except HoldfastError as error:
-            log.debug("handoff: an owner is silent", owner=owner, error=error.detail)
-            return {}
-        pairs = zip(keys, found, strict=True)
-        return {key: described for key, described in pairs if described is not None}
-
-    async def _tell(self, owner: NodeId, keys: Sequence[RecordKey]) -> None:
-        try:
-            await self._peers.hint(owner, HintReason.HANDOFF, keys)
-        except HoldfastError as error:
-            log.debug("handoff: a hint did not arrive", owner=owner, error=error.detail)
-        else:
-            self._counters["repair_hints_sent_total"] += len(keys)
-        await asyncio.sleep(0)

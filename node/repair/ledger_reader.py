@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from node.local_store import LocalRecordStore
-from node.membership import Membership
+from node.membership import SILENT_S, Membership
 from node.repair.copy_ledger import Difference, LedPartition, count_copies
 from node.repair.repair import LastComparison, Repair
 from node.repair.repair_settings import RepairSettings
@@ -16,7 +16,6 @@ from ring.limits import PARTITIONS
 from ring.operating import LedgerCount
 from ring.quorum import Placement
 
-SILENT_S: Final = 10.0
 _INTERVALS: Final = 3.0
 _COMPARED_LATELY_S: Final = 60.0
 

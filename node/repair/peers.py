@@ -13,7 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from node.membership import Membership
+import structlog
+
+from node.client import every_claim
+from node.membership import SILENT_S, Membership
 from ring.comparing import (
     DescribeRecords,
     Description,
@@ -28,10 +31,10 @@ from ring.comparing import (
     SumsReply,
 )
 from ring.digest import Buffer, Digest
-from ring.errors import PeerProtocol, Unavailable
+from ring.errors import HoldfastError, PeerProtocol, Unavailable
 from ring.life import NodeId
 from ring.limits import KEYS_PER_REQUEST_MAX, LIST_ENTRIES_MAX
-from ring.listing import ClaimsReply, ListClaims, check_page
+from ring.listing import ClaimsReply, ListClaims
 from ring.messages import (
     Answer,
     ConfirmChunks,
@@ -48,7 +51,8 @@ from ring.record import RecordKey, RecordState
 from ring.seams import Transport
 
 HINTS_PER_REQUEST: Final = 1_000
-SILENT_S: Final = 10.0
+
+log = structlog.get_logger()
 
 
 class Peers:
@@ -92,6 +96,18 @@ class Peers:
             found += described
         return found
 
+    async def described(
+        self, peer: NodeId, keys: Sequence[RecordKey]
+    ) -> dict[RecordKey, Description]:
+        """As far as the peer answers and may vote; empty when it does not.  Raises nothing."""
+        try:
+            found = await self.describe(peer, keys)
+        except HoldfastError as error:
+            log.debug("repair: a peer is silent", peer=peer, error=error.detail)
+            return {}
+        pairs = zip(keys, found, strict=True)
+        return {key: description for key, description in pairs if description is not None}
+
     async def value(self, peer: NodeId, key: RecordKey) -> tuple[RecordState, Buffer | None]:
         """State and, when held, the bytes, which are not verified yet."""
         answer = await self._ask(peer, GetRecord(key))
@@ -99,16 +115,13 @@ class Peers:
 
     async def claims(self, peer: NodeId, key: RecordKey) -> list[Digest]:
         """All claimants."""
-        claims: list[Digest] = []
-        done = False
-        while not done:
-            after = claims[-1] if claims else None
+
+        async def page(after: Digest | None) -> tuple[Sequence[Digest], bool]:
             answer = await self._ask(peer, ListClaims(key, after, LIST_ENTRIES_MAX))
-            page = expect(answer, ClaimsReply)
-            check_page(after, page.claimants, done=page.done)
-            claims += page.claimants
-            done = page.done
-        return claims
+            reply = expect(answer, ClaimsReply)
+            return reply.claimants, reply.done
+
+        return await every_claim(page)
 
     async def confirm(
         self, peer: NodeId, claimant: Digest, chunks: Sequence[Digest]
@@ -138,6 +151,15 @@ class Peers:
             answer = await self._ask(peer, HintRecords(reason, some), votes=False)
             accepted += expect(answer, HintReply).accepted
         return accepted
+
+    async def tell(self, peer: NodeId, reason: HintReason, keys: Sequence[RecordKey]) -> int:
+        """As `hint`; how many of the records it was told of, none when it did not answer."""
+        try:
+            await self.hint(peer, reason, keys)
+        except HoldfastError as error:
+            log.debug("repair: a hint did not arrive", peer=peer, error=error.detail)
+            return 0
+        return len(keys)
 
     async def _ask(self, peer: NodeId, request: Request, *, votes: bool = True) -> Answer:
         if peer in self._membership.silent_for(SILENT_S):

@@ -22,7 +22,7 @@ import structlog
 
 from node.incidents import Incidents
 from node.local_store import LocalRecordStore
-from node.membership import Membership
+from node.membership import SILENT_S, Membership
 from node.repair.pace import Pace
 from node.repair.peers import Peers
 from node.repair.repair_settings import RECORD_COST_BYTES
@@ -39,7 +39,6 @@ from ring.record import RecordKey, RecordKind, RecordState
 from ring.seams import Clock, Transport
 
 WRONG_RECIPES_MAX: Final = 100
-SILENT_S: Final = 10.0
 _FOUND_BY: Final = "found by the scrub"
 
 log = structlog.get_logger()
@@ -129,12 +128,12 @@ class Scrub:
 
     async def _lap(self, pace: Pace) -> None:
         """Every copy that is here now."""
-        waiting = dict(await self._store.facts.kept())
-        for partition in list(waiting):
-            copies = sum(found.held for found in waiting.values())
-            self.left = (len(waiting), copies, sum(one.held_bytes for one in waiting.values()))
+        waiting = [(p, one.held, one.held_bytes) for p, one in await self._store.facts.kept()]
+        copies, size_bytes = sum(one[1] for one in waiting), sum(one[2] for one in waiting)
+        for number, (partition, held, held_bytes) in enumerate(waiting):
+            self.left = (len(waiting) - number, copies, size_bytes)
             await self._visit(partition, pace, None)
-            del waiting[partition]
+            copies, size_bytes = copies - held, size_bytes - held_bytes
         self.left = (0, 0, 0)
 
     def _set_rates(self, rates: EvenRates) -> None:

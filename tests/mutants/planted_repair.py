@@ -138,8 +138,8 @@ REPAIR_MUTANTS: Final = (
     Mutant(
         "facts: a missing copy leaves the fact as it is",
         "ring/facts.py",
-        "        if state.held and needs_value(state):\n",
-        "        if needs_value(state):\n",
+        "        if state.held and is_needed:\n",
+        "        if is_needed:\n",
         FACTS,
     ),
     Mutant(
