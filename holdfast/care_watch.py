@@ -64,6 +64,28 @@ class CareWatch:
                 self._seen[node] = figure_of(row, self._figure)
 
 
+class Growth:
+    """How much a counter of the nodes grew while somebody looked, whoever made it grow.
+
+    A node's counter that went back began anew, with the node's process.
+    """
+
+    def __init__(self, figure: str) -> None:
+        self._figure = figure
+        self._seen: dict[str, int] = {}
+        self.total = 0
+
+    def look(self, view: View) -> None:
+        """A node that is seen for the first time has not grown."""
+        for row in rows_of(view, "nodes"):
+            if not isinstance(row.get("figures"), dict) or row.get("error"):
+                continue
+            node, now = str(row.get("node")), figure_of(row, self._figure)
+            seen = self._seen.get(node, now)
+            self.total += now - seen if now >= seen else now
+            self._seen[node] = now
+
+
 def figure_of(row: View, name: str) -> int:
     """A figure of a node, 0 when it has none."""
     figures = row.get("figures")

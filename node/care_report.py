@@ -105,7 +105,9 @@ class CareReport:
             counted, reason = None, error.detail
         partitions, copies, size_bytes = self._scrub.left
         repair = self._repair
+        usage = self._store.usage()
         figures = {
+            "bad_copies_found": usage.quarantined_total + usage.lost_total,
             "made_up_for": len(repair.copier.absent),
             "now_s": self._now_s(),
             "repair_copied_bytes": self._counters["repair_copied_bytes_total"],
@@ -114,10 +116,6 @@ class CareReport:
             "repair_rounds": repair.rounds,
             "repair_troubles": len(repair.copier.troubles),
             "reserve_bytes": self._settings.collection.free_bytes_min,
-            "scrub_bad_copies": (
-                self._counters["scrub_bad_copies_total"]
-                + self._counters["scrub_missing_copies_total"]
-            ),
             "scrub_bytes_left": size_bytes,
             "scrub_copies_left": copies,
             "scrub_laps": self._scrub.laps_done,

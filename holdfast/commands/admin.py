@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from holdfast.care_text import care_lines, repair_text, scrub_begun_text, scrub_text
-from holdfast.care_watch import CareWatch, is_counted_within, ledger_of, total_of
+from holdfast.care_watch import CareWatch, Growth, is_counted_within, ledger_of, total_of
 from holdfast.command_line import DIGEST, Call, over_http
 from holdfast.garbage_text import garbage_text
 from holdfast.progress import Meter
@@ -134,12 +134,14 @@ async def scrub(call: Call, *, wait: bool, stuck_s: float) -> int:
     when everything was read.
     """
     watch = CareWatch("scrub_laps")
+    bad_copies = Growth("bad_copies_found")
+    if wait:
+        bad_copies.look(await call.client.care())  # before the order: nodes obey at once
     view = await call.client.begin_scrub()
     watch.ordered(view)
     if not wait:
         call.answer(view, scrub_begun_text(view))
         return 1 if watch.errors else 0
-    before = total_of(view, "scrub_bad_copies")
     patience = _Patience(stuck_s)
     most = 0
     with Meter("reading", None, asyncio.get_running_loop().time) as meter:
@@ -148,7 +150,7 @@ async def scrub(call: Call, *, wait: bool, stuck_s: float) -> int:
             if not watch.looked(view):
                 view = await call.client.begin_scrub()
                 watch.ordered(view)
-                before = min(before, total_of(view, "scrub_bad_copies"))
+            bad_copies.look(view)
             pending = watch.pending
             left = total_of(view, "scrub_bytes_left")
             moves = [left, total_of(view, "scrub_read_bytes"), pending]
@@ -156,9 +158,9 @@ async def scrub(call: Call, *, wait: bool, stuck_s: float) -> int:
                 break
             most = _drawn(meter, most, left)
             await asyncio.sleep(_POLL_S)
-    bad = max(0, total_of(view, "scrub_bad_copies") - before)
-    text = scrub_text(view, bad_copies=bad, pending=pending)
-    call.answer({**view, "finished": not pending, "bad_copies_found": bad}, text)
+    found = bad_copies.total
+    text = scrub_text(view, bad_copies=found, pending=pending)
+    call.answer({**view, "finished": not pending, "bad_copies_found": found}, text)
     return 1 if pending else 0
 
 

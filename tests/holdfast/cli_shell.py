@@ -99,7 +99,7 @@ def care(
     figures = {
         "repair_rounds": step,
         "repair_queue": 17,
-        "scrub_bad_copies": step // 2,
+        "bad_copies_found": step // 2,
         "scrub_bytes_left": max(0, 3 - step) << 20,
         "scrub_copies_left": max(0, 3 - step),
         "scrub_laps": step // 3,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.care_watch import CareWatch
+from holdfast.care_watch import CareWatch, Growth
 from ring.operating import CareOrder
 from tests.golden.golden_file import Golden
 from tests.holdfast.cli_shell import HELLO, LEDGER, WHOLE, Shell, care, running_shell
@@ -31,9 +31,9 @@ async def test_what_operators_read_is_known(shell: Shell, golden: Golden) -> Non
     parts.append(("repair, not healed", await shell("admin", "repair", "--patience", "0")))
     shell.views.cares = [care(0, ticket=1)]
     parts.append(("scrub", await shell("admin", "scrub")))
-    shell.views.cares = [care(0, ticket=1), care(2), care(4)]
+    shell.views.cares = [care(0), care(0, ticket=1), care(2), care(4)]
     parts.append(("scrub --wait", await shell("admin", "scrub", "--wait")))
-    shell.views.cares = [care(0, ticket=1), care(1)]
+    shell.views.cares = [care(0), care(0, ticket=1), care(1)]
     parts.append(
         ("scrub --wait, stuck", await shell("admin", "scrub", "--wait", "--patience", "0"))
     )
@@ -79,7 +79,7 @@ async def test_a_scrub_that_is_not_waited_for_is_only_begun(shell: Shell) -> Non
 
 
 async def test_a_scrub_says_how_many_bad_copies_it_found(shell: Shell) -> None:
-    shell.views.cares = [care(0, ticket=1), care(2), care(3), care(4)]
+    shell.views.cares = [care(0), care(2, ticket=1), care(3)]  # found before the order's answer
     said = await shell("admin", "scrub", "--wait", "--json")
     assert (said.code, said.json["finished"], said.json["bad_copies_found"]) == (0, True, 1)
 
@@ -104,3 +104,14 @@ def test_a_node_that_came_back_is_given_the_order() -> None:
     watch.ordered({"nodes": [row("a", 2, 3), row("c", 40, 41)]})
     assert watch.looked({"nodes": [row("a", 3), row("c", 41)]})
     assert watch.pending == []
+
+
+def test_growth_counts_what_nodes_found_since_they_were_first_seen() -> None:
+    found = Growth("repair_rounds")
+    found.look({"nodes": [row("a", 7), row("b", 0, None, "no answer")]})
+    found.look({"nodes": [row("a", 9), row("b", 100)]})
+    assert found.total == 2
+    found.look({"nodes": [row("a", 0, None, "no answer"), row("b", 101)]})
+    assert found.total == 3
+    found.look({"nodes": [row("a", 1), row("b", 101)]})  # a has been started again
+    assert found.total == 4

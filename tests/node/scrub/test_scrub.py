@@ -132,7 +132,7 @@ async def test_a_copy_that_somebody_removed_is_found_and_comes_back() -> None:
         first = cluster.owners(DIGEST)[0]
         del first.store.values.values[OWN_SECTOR]
         await order_scrub(cluster, first)
-        assert (await figures(cluster, first))["scrub_bad_copies"] == 1
+        assert (await figures(cluster, first))["bad_copies_found"] == 1
         await until(lambda: first.holds(DIGEST))
         assert await kinds_of_incidents(cluster, first) == [
             IncidentKind.MISSING,
