@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from node.marker import ALL_PARTITIONS, Marker, NodeFiles
 from node.node_layouts import NodeLayouts
-from node.standing import Step, admit_blank, fenced_by, incarnation_in, next_boot
+from node.standing import Step, admit_blank, fence, fenced_by, incarnation_in, next_boot
 from ring.codec import Sender
 from ring.control import Introduce, IntroducedReply
 from ring.errors import Fenced, HoldfastError, NotAdmitted, WrongEpoch
@@ -125,12 +125,9 @@ class Membership:
 
     def silent_for(self, least_s: float) -> tuple[NodeId, ...]:
         """Members that have neither spoken nor answered for so long, in member order."""
-        now_s = asyncio.get_running_loop().time()
-        return tuple(
-            node
-            for node in self.others()
-            if now_s - self._heard_s.get(node, self._began_s) >= least_s
-        )
+        since_s = asyncio.get_running_loop().time() - least_s
+        heard_s = self._heard_s
+        return tuple(n for n in self.others() if heard_s.get(n, self._began_s) <= since_s)
 
     async def load(self) -> None:
         """Read the data directory; with a marker, begin the next boot durably.
@@ -149,12 +146,9 @@ class Membership:
         while self.marker is None:
             await self._ask_whether_new()
         await on_admitted()
-        since = self.receiver_since
-        while (missing := await self._introduce_to_all()) and self.marker.is_newborn:
-            self.reason = f"new: waiting for {', '.join(missing)} to remember this node"
-            await asyncio.sleep(BLANK_RETRY_S)
         if self.marker.is_newborn:
-            await self.promote(ALL_PARTITIONS, since)
+            await self._begin_to_vote()
+        await self._introduce_to_all()
         self.settled.set()
         if not self.marker.receiver:
             self.reason = "votes"
@@ -201,8 +195,7 @@ class Membership:
 
     def hear(self, answer: Answer) -> None:
         """Learn what an answer says of lives: an answer of one that is over must not count."""
-        if answer.peers is not None:
-            self._heard.learn_all(answer.peers)
+        self._heard.learn_all(answer.peers or ())
         self._heard.learn(answer.node, answer.life)
         self._note_word_of(answer.node)
 
@@ -246,11 +239,25 @@ class Membership:
             if self.marker is None or receiver_since != self.receiver_since:
                 return False
             merged = bytes(a | b for a, b in zip(self.marker.voting, voting, strict=True))
-            await self._write(replace(self.marker, voting=merged))
+            marker = next_boot(self.marker) if self.marker.is_newborn else self.marker
+            await self._write(replace(marker, voting=merged))
             if not self.marker.receiver:
                 self.reason = "votes"
                 log.info("receiver became a voter", node=self.node)
             return True
+
+    async def _begin_to_vote(self) -> None:
+        """Of a new node: once all others remember it, and in its next boot.
+
+        Another process may have begun in this one, on a disk that was lost before anybody
+        remembered it; whoever heard both believes neither.
+        """
+        assert self.marker is not None
+        since = self.receiver_since
+        while (missing := await self._introduce_to_all()) and self.marker.is_newborn:
+            self.reason = f"new: waiting for {', '.join(missing)} to remember this node"
+            await asyncio.sleep(BLANK_RETRY_S)
+        await self.promote(ALL_PARTITIONS, since)
 
     async def _ask_whether_new(self) -> None:
         others = tuple(self.others())
@@ -377,20 +384,18 @@ class Membership:
     def _refuse_if_over(self, request: Introduce) -> None:
         known = self._knowledge.latest(request.node)
         if known is not None and request.life.superseded_by(known):
-            raise Fenced(
-                f"{request.node} was seen in a later life {known.pair}",
-                incarnation=known.incarnation,
-                boot=known.boot,
-            )
+            raise fence(request.node, known)
 
     def _lives(self) -> tuple[tuple[NodeId, Life], ...]:
         """Everything known, this node's own life included once it has one."""
         own = () if self.marker is None else ((self.node, self.life),)
-        return (*(pair for pair in self._knowledge.items() if pair[0] != self.node), *own)
+        return (*self._peers(), *own)
+
+    def _peers(self) -> tuple[tuple[NodeId, Life], ...]:
+        return tuple(pair for pair in self._knowledge.items() if pair[0] != self.node)
 
     def _refresh_sender(self) -> None:
-        life = _BLANK_LIFE
-        if self.marker is not None:
-            life = Life(self.marker.incarnation, self.marker.boot, self._nonce)
-        peers = tuple(pair for pair in self._knowledge.items() if pair[0] != self.node)
-        self._sender = Sender(life, peers)
+        marker, life = self.marker, _BLANK_LIFE
+        if marker is not None:
+            life = Life(marker.incarnation, marker.boot, self._nonce)
+        self._sender = Sender(life, self._peers())

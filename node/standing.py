@@ -5,8 +5,8 @@ Rules:
     remembers a later life: then its disk was rolled back or somebody else took its place, and it
     becomes a receiver under a new incarnation.
 2.  A blank directory becomes the genesis of a node only when *every* other member says that it
-    never heard of it; nobody's data can be missing then.  It may vote once they remember it
-    (node/membership.py).
+    never heard of it; nobody's data can be missing then.  It may vote, in its next boot, once they
+    remember it (node/membership.py).
 3.  A blank directory whose node is remembered becomes a receiver under a new incarnation, and only
     where the operator accepts that (`serve` does by itself).
 """
@@ -88,6 +88,15 @@ def fenced_by(marker: Marker, incarnation: int) -> Marker:
     """The marker of the receiver that a fenced node becomes."""
     incarnation = max(incarnation, marker.incarnation) + 1
     return replace(marker, incarnation=incarnation, boot=1, voting=NO_PARTITIONS)
+
+
+def fence(node: NodeId, known: Life) -> Fenced:
+    """What a node is told whose life is over: the later one that is known."""
+    return Fenced(
+        f"{node} was seen in a later life {known.pair}",
+        incarnation=known.incarnation,
+        boot=known.boot,
+    )
 
 
 def incarnation_in(fenced: Fenced) -> int:

@@ -178,7 +178,7 @@ async def test_a_counter_that_cannot_be_raised_stays() -> None:
 async def test_a_node_that_is_fenced_in_mid_life_stops_voting_at_once() -> None:
     async with small_cluster() as cluster:
         node = cluster.nodes[N1]
-        clone = Introduce(N1, Life(1, 2, 77), blank=False, receiver=False)
+        clone = Introduce(N1, Life(1, 3, 77), blank=False, receiver=False)
         await cluster.nodes[N0].service.membership.introduced(clone)
         cluster.network.hold(N0, GetFloors, caller="n1")
         await node.until("receiver")

@@ -56,7 +56,7 @@ async def test_a_new_cluster_begins_once_every_member_is_there() -> None:
     await last.start(accept_blank=False)
     for node in cluster.nodes.values():
         await node.until("voter")
-        assert await marker_of(node) == (1, 1, True)
+        assert await marker_of(node) == (1, 2, True)
     await cluster.end()
 
 
@@ -85,15 +85,39 @@ async def test_a_new_node_votes_only_once_every_other_member_remembers_it() -> N
 
     cluster.network.faults.refuse = None
     await cluster.nodes[N0].until("voter")
-    assert await marker_of(cluster.nodes[N0]) == (1, 2, True)
+    assert await marker_of(cluster.nodes[N0]) == (1, 3, True)
     assert await cluster.nodes[N2].remembers(N0) == cluster.nodes[N0].service.membership.life
+    await cluster.end()
+
+
+@in_virtual_time
+async def test_a_new_node_whose_disk_is_lost_before_anybody_remembers_it_votes_in_a_later_life(
+) -> None:
+    cluster = SmallCluster(2, 2)
+    first, other = cluster.nodes.values()
+    cluster.network.faults.refuse = lambda node, request: (
+        Unreachable("not now") if isinstance(request, Introduce) and not request.blank else None
+    )
+    await first.start(accept_blank=False)
+    await other.start(accept_blank=False)
+    await first.until("starting")
+    lost = first.service.membership.life  # a gateway may have heard of it
+    await first.end()
+    first.wipe()
+    cluster.network.faults.refuse = None
+    await first.start(accept_blank=False)
+    await first.until("voter")
+    life = first.service.membership.life
+    assert lost.superseded_by(life)
+    assert not life.superseded_by(lost)
+    assert await other.remembers(first.node) == life
     await cluster.end()
 
 
 @in_virtual_time
 async def test_the_only_member_of_a_cluster_needs_nobody() -> None:
     async with small_cluster(1, 1) as cluster:
-        assert await marker_of(cluster.nodes[N0]) == (1, 1, True)
+        assert await marker_of(cluster.nodes[N0]) == (1, 2, True)
 
 
 # --- restarts -------------------------------------------------------------------------------------

@@ -127,9 +127,10 @@ class Promises:
     def _may_forget(self, node: NodeId, key: RecordKey, promise: Promise, floor: int) -> bool:
         if node not in self._epochs.placement(key.digest).owners:
             return True
-        if promise.root == NO_ROOT:
-            return not self._is_needed(node, key.digest)
-        return not promise.claimed and generation_of(promise.root) <= floor
+        is_chunk = promise.claimed or promise.root == NO_ROOT
+        if is_chunk and self._is_needed(node, key.digest):
+            return False
+        return generation_of(promise.root) <= floor
 
     def _faults(
         self,
