@@ -8,7 +8,8 @@ list of words means converged.  It knows nothing of how the product gets there.
 2.  Where the newest root is a tombstone, every owner has it, or has purged it.
 3.  No floor is above every tombstone ever sent into its partition.
 4.  With `only`: nothing else is kept.  No copies on others than owners, no records of what is
-    dead, no chunks that no live blob needs.
+    dead, no chunks that no live blob needs.  The tombstone of a digest that is also a chunk of a
+    live blob stays wherever it is: it goes when nobody keeps bytes under it any more.
 """
 
 from __future__ import annotations
@@ -181,8 +182,12 @@ class _Comparison:
                     continue
                 if not is_live(self._roots[key]) and key not in self._needed:
                     self._say(node, key, f"is kept, and nobody needs it ({kept.state})")
-                elif node not in self._owners(key):
+                elif node not in self._owners(key) and not self._is_tombstone(key, kept):
                     self._say(node, key, f"is kept by one who is no owner ({kept.state})")
+
+    def _is_tombstone(self, key: RecordKey, kept: Kept) -> bool:
+        """Whether it is nothing but the newest root, which is dead."""
+        return kept.state.is_tombstone and kept.state.root == self._roots[key]
 
     # --- what is where ----------------------------------------------------------------------------
 
