@@ -20,14 +20,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
 from msgspec.structs import replace
 
+from node.last_heard import LastHeard
 from node.marker import ALL_PARTITIONS, Marker, NodeFiles
 from node.node_layouts import NodeLayouts
-from node.standing import Step, admit_blank, fence, fenced_by, incarnation_in, next_boot
+from node.standing import admit_blank, fence, fenced_by, incarnation_in, next_boot
 from ring.codec import Sender
 from ring.control import Introduce, IntroducedReply
 from ring.errors import Fenced, HoldfastError, NotAdmitted, WrongEpoch
@@ -79,8 +81,7 @@ class Membership:
         self._marker_lock = asyncio.Lock()
         self._sender = Sender(_BLANK_LIFE, ())
         self._lost_disk = False
-        self._heard_s: dict[NodeId, float] = {}  # loop.time() of the last word of each peer
-        self._began_s = 0.0
+        self._last_heard = LastHeard()
 
     @property
     def life(self) -> Life:
@@ -120,21 +121,19 @@ class Membership:
         return self.state == "voter"
 
     def others(self) -> list[NodeId]:
-        """The other members of the newest layout, in member order."""
-        return [node for node in self.layouts.live.newest.nodes if node != self.node]
+        """The other members of the live layouts, those of the newest first."""
+        return [node for node in self.layouts.live.nodes if node != self.node]
 
     def silent_for(self, least_s: float) -> tuple[NodeId, ...]:
-        """Members that have neither spoken nor answered for so long, in member order."""
-        since_s = asyncio.get_running_loop().time() - least_s
-        heard_s = self._heard_s
-        return tuple(n for n in self.others() if heard_s.get(n, self._began_s) <= since_s)
+        """Other members that have neither spoken nor answered for so long."""
+        return self._last_heard.silent(self.others(), least_s)
 
     async def load(self) -> None:
         """Read the data directory; with a marker, begin the next boot durably.
 
         Raises NotAdmitted, Corrupt or StorageFault: then this process must not serve.
         """
-        self._began_s = asyncio.get_running_loop().time()
+        self._last_heard.begin()
         await self.layouts.load(self._files)
         self._knowledge = Knowledge(dict(await self._files.peers()))
         marker = await self._files.marker(self.layouts.live.cluster_id, self.node)
@@ -174,12 +173,12 @@ class Membership:
         Raises Fenced when a later life of it is remembered, NotAdmitted when it is no member or
         when this node cannot remember anything yet.
         """
-        if self.layouts.live.newest.member(request.node) is None:
+        if not self._is_member(request.node):
             raise NotAdmitted(f"{request.node} is no member of this cluster")
         known = self._knowledge.latest(request.node)
         if not request.blank:
             self._refuse_if_over(request)
-            self._note_word_of(request.node)
+            self._last_heard.note(request.node)
             if not self.admitted:
                 raise NotAdmitted(f"{self.node} has no place to remember lives: {self.reason}")
             await self._remember(((request.node, request.life),))
@@ -197,7 +196,7 @@ class Membership:
         """Learn what an answer says of lives: an answer of one that is over must not count."""
         self._heard.learn_all(answer.peers or ())
         self._heard.learn(answer.node, answer.life)
-        self._note_word_of(answer.node)
+        self._last_heard.note(answer.node)
 
     async def learn_layouts(self, error: WrongEpoch) -> None:
         """A peer lives by newer layouts, which it told."""
@@ -213,15 +212,8 @@ class Membership:
         life = self.life
         request = Introduce(self.node, life, blank=False, receiver=self.marker.receiver)
         try:
-            answer = await self._transport.call(
-                peer,
-                request,
-                epochs=self.layouts.live.epochs,
-                timeout_s=INTRODUCE_TIMEOUT_S,
-                background=True,
-            )
-            reply = expect(answer, IntroducedReply)
-            self._note_word_of(peer)
+            answer, reply = await self._introduce(peer, request)
+            self._last_heard.note(peer)
             await self._remember((*reply.lives, (answer.node, answer.life)))
         except Fenced as fenced:
             await self._become_receiver(life, incarnation_in(fenced), peer)
@@ -232,6 +224,13 @@ class Membership:
         if life != self.life or not self.knows_no_later(peer, answer.life):
             return None
         return answer.life
+
+    async def _introduce(self, peer: NodeId, request: Introduce) -> tuple[Answer, IntroducedReply]:
+        epochs = self.layouts.live.epochs
+        answer = await self._transport.call(
+            peer, request, epochs=epochs, timeout_s=INTRODUCE_TIMEOUT_S, background=True
+        )
+        return answer, expect(answer, IntroducedReply)
 
     async def promote(self, voting: bytes, receiver_since: int) -> bool:
         """Vote on more partitions, durably; false when it became a receiver again meanwhile."""
@@ -254,26 +253,27 @@ class Membership:
         """
         assert self.marker is not None
         since = self.receiver_since
-        while (missing := await self._introduce_to_all()) and self.marker.is_newborn:
+        while self.marker.is_newborn:
+            forgetful = await self._introduce_to_all()
+            missing = [node for node in self._others_of_newest() if node in forgetful]
+            if not missing:
+                break
             self.reason = f"new: waiting for {', '.join(missing)} to remember this node"
             await asyncio.sleep(BLANK_RETRY_S)
         await self.promote(ALL_PARTITIONS, since)
 
+    def _others_of_newest(self) -> tuple[NodeId, ...]:
+        """Without those that leave, which may be gone already."""
+        return tuple(node for node in self.layouts.live.newest.nodes if node != self.node)
+
     async def _ask_whether_new(self) -> None:
-        others = tuple(self.others())
+        others = self._others_of_newest()
+        request = Introduce(self.node, _BLANK_LIFE, blank=True, receiver=True)
         remembered: dict[NodeId, Life | None] = {}
         for peer in others:
-            try:
-                answer = await self._transport.call(
-                    peer,
-                    Introduce(self.node, _BLANK_LIFE, blank=True, receiver=True),
-                    epochs=self.layouts.live.epochs,
-                    timeout_s=INTRODUCE_TIMEOUT_S,
-                    background=True,
-                )
-                remembered[peer] = expect(answer, IntroducedReply).remembered
-            except HoldfastError:
-                continue
+            with suppress(HoldfastError):
+                _, reply = await self._introduce(peer, request)
+                remembered[peer] = reply.remembered
         admission = admit_blank(
             cluster_id=self.layouts.live.cluster_id,
             node=self.node,
@@ -284,8 +284,7 @@ class Membership:
         if admission.reason != self.reason:
             log.info("blank data directory", node=self.node, reason=admission.reason)
             self.reason = admission.reason
-        if admission.step is Step.BEGIN:
-            assert admission.marker is not None
+        if admission.marker is not None:
             await self._adopt(admission.marker)
         else:
             await asyncio.sleep(BLANK_RETRY_S)
@@ -376,10 +375,11 @@ class Membership:
         known = self._knowledge.latest(node)
         if known is not None and life.pair <= known.pair:
             return False
-        return any(layout.member(node) is not None for layout in self.layouts.live.layouts)
+        return self._is_member(node)
 
-    def _note_word_of(self, node: NodeId) -> None:
-        self._heard_s[node] = asyncio.get_running_loop().time()
+    def _is_member(self, node: NodeId) -> bool:
+        """One that is leaving is, while a layout lives that counts on it."""
+        return any(layout.member(node) is not None for layout in self.layouts.live.layouts)
 
     def _refuse_if_over(self, request: Introduce) -> None:
         known = self._knowledge.latest(request.node)

@@ -51,7 +51,7 @@ class NodeLayouts:
         nodes = dict.fromkeys(self.live.partition_placement(partition).eligible)
         for epoch in sorted(self.earlier):
             nodes.update(dict.fromkeys(self.earlier[epoch].group(partition).eligible))
-        retired = self.live.newest.retired
+        retired = self.live.retired
         return tuple(node for node in nodes if node not in retired)
 
     async def load(self, files: NodeFiles) -> None:
@@ -124,7 +124,7 @@ class NodeLayouts:
 
         NotAdmitted for a retired node: purges do not wait for it, so what it has may be deleted.
         """
-        if asker.is_peer and asker.name in self.live.newest.retired:
+        if asker.is_peer and asker.name in self.live.retired:
             raise NotAdmitted(f"{asker.name} was retired")
         if asker.epochs == self.live.epochs:
             return

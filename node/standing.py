@@ -37,7 +37,7 @@ class Step(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The step, the marker to write when it is BEGIN, and the reason in words."""
+    """The step, the marker to write (None unless it is BEGIN), and the reason in words."""
 
     step: Step
     marker: Marker | None

@@ -113,7 +113,7 @@ class LiveLayouts:
     the same nodes in the same order have the same one.
     """
 
-    __slots__ = ("_by_rows", "_distinct", "_placements", "epochs", "layouts")
+    __slots__ = ("_by_rows", "_distinct", "_placements", "epochs", "layouts", "nodes")
 
     def __init__(self, layouts: tuple[Layout, ...]) -> None:
         assert 1 <= len(layouts) <= LAYOUTS_LIVE_MAX
@@ -121,6 +121,8 @@ class LiveLayouts:
         self.layouts = layouts
         self.epochs = tuple(layout.epoch for layout in layouts)
         assert list(self.epochs) == sorted(set(self.epochs))
+        every = [node for layout in reversed(layouts) for node in layout.nodes]
+        self.nodes = tuple(dict.fromkeys(every))  # of all members; the newest layout's come first
         self._placements: list[Placement | None] = [None] * PARTITIONS
         self._by_rows: dict[tuple[bytes, ...], Placement] = {}
         self._distinct: tuple[Placement, ...] | None = None
@@ -134,6 +136,12 @@ class LiveLayouts:
     def newest(self) -> Layout:
         """The layout with the highest epoch."""
         return self.layouts[-1]
+
+    @property
+    def retired(self) -> tuple[NodeId, ...]:
+        """Node ids that are refused by now: what an older live layout still counts on is not."""
+        newest = self.newest.retired
+        return tuple(node for node in newest if all(node in one.retired for one in self.layouts))
 
     @property
     def members(self) -> tuple[Member, ...]:

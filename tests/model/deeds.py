@@ -136,7 +136,7 @@ async def _repair(
         copies_at_once=1,
     )
     copier.absent = absent  # type: ignore[assignment]  # node ids are texts
-    retired = own.membership.layouts.live.newest.retired  # hints of these are refused
+    retired = own.membership.layouts.live.retired  # hints of these are refused
     me = own.membership.node
     others = tuple(node for node in around.cluster.nodes if node not in {me, *retired})
     askable = others if hinted else ()

@@ -205,3 +205,17 @@ async def test_a_retired_node_is_refused_whatever_layouts_it_knows() -> None:
         with pytest.raises(NotAdmitted, match="was retired"):
             layouts.check(Asker("n2", is_peer=True, epochs=epochs))
     layouts.check(Asker("n1", is_peer=True, epochs=(2,)))
+
+
+async def test_a_node_is_retired_once_no_layout_lives_that_counts_on_it() -> None:
+    layouts = NodeLayouts(ONE)
+    leaving = ONE.group(7).owners[0]
+    two = replace(TWO, retired=(leaving,))
+    await layouts.learn((ONE, two), None)
+    layouts.check(Asker(leaving, is_peer=True, epochs=(1, 2)))
+    assert leaving in layouts.ever_eligible(7)
+
+    await layouts.learn((two,), None)
+    with pytest.raises(NotAdmitted, match="was retired"):
+        layouts.check(Asker(leaving, is_peer=True, epochs=(1, 2)))
+    assert leaving not in layouts.ever_eligible(7)
