@@ -248,8 +248,8 @@ class Membership:
     async def _begin_to_vote(self) -> None:
         """Of a new node: once all others remember it, and in its next boot.
 
-        Another process may have begun in this one, on a disk that was lost before anybody
-        remembered it; whoever heard both believes neither.
+        Another may have begun in this one, on a disk that was lost before anybody remembered it:
+        whoever heard both believes neither.
         """
         assert self.marker is not None
         since = self.receiver_since
@@ -395,7 +395,7 @@ class Membership:
         return tuple(pair for pair in self._knowledge.items() if pair[0] != self.node)
 
     def _refresh_sender(self) -> None:
-        marker, life = self.marker, _BLANK_LIFE
-        if marker is not None:
-            life = Life(marker.incarnation, marker.boot, self._nonce)
+        life = _BLANK_LIFE
+        if self.marker is not None:
+            life = Life(self.marker.incarnation, self.marker.boot, self._nonce)
         self._sender = Sender(life, self._peers())
