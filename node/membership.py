@@ -253,11 +253,7 @@ class Membership:
         """
         assert self.marker is not None
         since = self.receiver_since
-        while self.marker.is_newborn:
-            forgetful = await self._introduce_to_all()
-            missing = [node for node in self._others_of_newest() if node in forgetful]
-            if not missing:
-                break
+        while (missing := await self._introduce_to_all()) and self.marker.is_newborn:
             self.reason = f"new: waiting for {', '.join(missing)} to remember this node"
             await asyncio.sleep(BLANK_RETRY_S)
         await self.promote(ALL_PARTITIONS, since)
@@ -339,11 +335,12 @@ class Membership:
             log.warning("cannot raise the boot counter", node=self.node, error=error.detail)
 
     async def _introduce_to_all(self) -> list[NodeId]:
-        """The peers that did not store this life."""
+        """The members that stay and did not store this life."""
         peers = self.others()
         async with asyncio.TaskGroup() as group:
             calls = [group.create_task(self.introduce_to(peer)) for peer in peers]
-        return [peer for peer, call in zip(peers, calls, strict=True) if call.result() is None]
+        silent = [peer for peer, call in zip(peers, calls, strict=True) if call.result() is None]
+        return [peer for peer in silent if self.layouts.live.newest.member(peer) is not None]
 
     async def _watch_marker(self) -> None:
         try:
