@@ -22,11 +22,12 @@ Move = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Battlefield:
-    """The parts."""
+    """The parts.  machines: of members.  retired: machines of those that were."""
 
     rng: Random
     options: Options
     machines: dict[NodeId, Machine]
+    retired: dict[NodeId, Machine]
     gateways: Gateways
     network: Network
     trace: Trace
@@ -65,7 +66,15 @@ class Battlefield:
             self.lose(machine)
         return True
 
+    def retire(self, machine: Machine) -> None:
+        """It is no member's any more; what it has and does must not matter."""
+        self.trace.fault("retired", machine.node)
+        del self.machines[machine.node]
+        self.retired[machine.node] = machine
+
     def lose(self, machine: Machine) -> None:
         """All that a machine keeps is about to be lost; budget or no budget."""
+        if machine.node in self.retired:
+            return
         self.trace.event("lost-disk", machine.node)
         self.budget.lose(machine.node)

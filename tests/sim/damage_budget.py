@@ -77,6 +77,10 @@ class DamageBudget:
         self._promises.forget(node)
         self._logs.pop(node, None)
 
+    def regain(self, node: NodeId) -> None:
+        """What seemed lost is still there."""
+        self._lost.pop(node, None)
+
     def damage(self, node: NodeId, digests: Sequence[Digest]) -> None:
         """A node's copies of these are bad, or will be."""
         for digest in digests:
@@ -92,7 +96,8 @@ class DamageBudget:
         try:
             yield
         finally:
-            self._threatened[node] -= 1
+            if node in self._threatened:
+                self._threatened[node] -= 1
 
     def damage_log(self, node: NodeId) -> None:
         """What a node's store remembers is damaged: it may refuse to start, or have bad copies."""
@@ -108,6 +113,7 @@ class DamageBudget:
         return digest in self._ever
 
     def _forgive(self) -> None:
+        self._forget_the_retired()
         for node, incarnation in list(self._lost.items()):
             machine = self._machines[node]
             if machine.state == "voter" and machine.boot[0] >= incarnation:
@@ -117,6 +123,17 @@ class DamageBudget:
             if not is_lasting and self._is_whole(self._machines[node], digest):
                 del self._damaged[node, digest]
                 self._promises.demand(node, digest)
+
+    def _forget_the_retired(self) -> None:
+        """What is no member's machine any more has nothing that counts."""
+        for node in [node for node in self._lost if node not in self._machines]:
+            del self._lost[node]
+        for node in [node for node in self._logs if node not in self._machines]:
+            del self._logs[node]
+        for node in [node for node in self._threatened if node not in self._machines]:
+            del self._threatened[node]
+        for copy in [copy for copy in self._damaged if copy[0] not in self._machines]:
+            del self._damaged[copy]
 
     def _is_whole(self, machine: Machine, digest: Digest) -> bool:
         store = machine.store

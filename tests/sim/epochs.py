@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from ring.digest import Digest
 from ring.layout import Layout, LiveLayouts
+from ring.life import NodeId
+from ring.limits import PARTITIONS
 from ring.quorum import Placement
 
 
@@ -25,6 +27,27 @@ class Epochs:
         count = len(old.members)
         table = bytes((index + 1) % count for index in old.table)
         self.live = LiveLayouts((old, replace(old, epoch=old.epoch + 1, table=table)))
+
+    def begin_without(self, node: NodeId) -> None:
+        """Another layout lives beside the one there is, in which a member is retired."""
+        old = self.live.newest
+        members = tuple(member for member in old.members if member.node != node)
+        spares = min(old.spares, len(members) - old.replicas)
+        index = {member.node: number for number, member in enumerate(members)}
+        table = bytearray()
+        for partition in range(PARTITIONS):
+            row = dict.fromkeys([*old.group(partition).eligible, *index])
+            row.pop(node, None)
+            table += bytes([index[one] for one in [*row][: old.replicas + spares]])
+        new = replace(
+            old,
+            epoch=old.epoch + 1,
+            spares=spares,
+            members=members,
+            table=bytes(table),
+            retired=(*old.retired, node),
+        )
+        self.live = LiveLayouts((old, new))
 
     def complete(self) -> None:
         """The newer of two lives on; every owner in it must have everything by now."""

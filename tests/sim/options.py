@@ -32,6 +32,7 @@ FREE: Final = (
     "index-lost",
     "index-damage",
     "layout",
+    "retire",
 )
 COSTLY: Final = ("rot", "torn", "misdirected", "log-damage", "wipe", "roll-back")
 """Those that destroy copies, and count against the budget."""

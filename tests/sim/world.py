@@ -85,6 +85,7 @@ class World:
         self.promises = Promises(self.epochs, self._is_needed)
         self.blobs: list[Blob] = pool(self._branch(), self.options)
         self.machines = {node: self._machine(node) for node in self.layout.nodes}
+        self.retired: dict[NodeId, Machine] = {}
         self.gateways = Gateways(
             self.options.gateways,
             layout=self.layout,
@@ -107,6 +108,7 @@ class World:
             rng=self._branch(),
             options=self.options,
             machines=self.machines,
+            retired=self.retired,
             gateways=self.gateways,
             network=self.network,
             trace=self.trace,
@@ -183,7 +185,7 @@ class World:
     def probes(self) -> Counter[str]:
         """What the product counted, over all lives of all processes."""
         counts = Counter(self.gateways.probes())
-        for machine in self.machines.values():
+        for machine in (*self.machines.values(), *self.retired.values()):
             counts.update(machine.probes())
         for operation in self.history.operations:
             counts[f"{operation.kind.value} {operation.verdict.value}"] += 1
@@ -215,6 +217,8 @@ class World:
         )
 
     async def _check_store(self, node: NodeId, store: LocalRecordStore) -> None:
+        if node in self.retired:
+            return  # nobody relies on it
         try:
             broken = await self.promises.broken(node, store)
         except Corrupt as error:
