@@ -120,6 +120,12 @@ class StoredBatch(Struct, frozen=True):
         """Where in the segment the values begin."""
         return self.start + HEADER_BYTES + len(self.body.rows)
 
+    @property
+    def before(self) -> LogEnd:
+        """The end of the log that it follows, as it says itself."""
+        end = self.end
+        return LogEnd(end.segment, self.start, end.sequence - 1, self.previous)
+
     def follows(self, end: LogEnd) -> bool:
         """Whether it is the next batch of a log that ends there."""
         return self.end.sequence == end.sequence + 1 and self.previous == end.checksum

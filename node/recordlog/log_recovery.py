@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 import structlog
-from msgspec import Struct
 
 from node.index.location import Position
 from node.recordlog.batch import StoredBatch
@@ -35,13 +34,6 @@ _WHOLE_SEGMENT: Final = 1 << 62
 log = structlog.get_logger()
 
 
-class LastBatch(Struct, frozen=True):
-    """The last batch of a log and the end of the log before it."""
-
-    before: LogEnd
-    batch: StoredBatch
-
-
 class LogReplay:
     """Replays a log once: iterate over `batches`, then look at `end` and `last`.
 
@@ -51,7 +43,7 @@ class LogReplay:
 
     def __init__(self, files: SegmentFiles) -> None:
         self.end = LogEnd()
-        self.last: LastBatch | None = None
+        self.last: StoredBatch | None = None
         self.is_certain = True
         self.cuts: tuple[Position, ...] = ()
         self._files = files
@@ -106,13 +98,12 @@ class LogReplay:
         """The batches of one segment from `start` on, up to `end` or where they stop."""
         number = self.end.segment
         while end is None or self.end.offset < end:
-            before = self.end
             batch = await reader.next()
             if batch is None and self.end.offset < start:
                 batch = await self._skip(reader, start)
             if batch is None:
                 break
-            self.end, self.last = batch.end, LastBatch(before, batch)
+            self.end, self.last = batch.end, batch
             if batch.start >= start:
                 yield batch
         path = self._files.path(number)

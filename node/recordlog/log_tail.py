@@ -86,12 +86,12 @@ class LogTail:
         """Append nothing to the segment that was read back: where it ends is not certain."""
         self._over = self._failed = True
 
-    async def rewrite(self, before: LogEnd, body: Body) -> None:
+    async def rewrite(self, last: StoredBatch) -> None:
         """Write the last batch over itself: what was read may be in the system's cache alone."""
         assert self._file is not None
-        blocks, batch = seal(self._files.store_id, before, body)
-        assert batch.end == self.end
-        await self._file.write_durably(before.offset, blocks)
+        blocks, again = seal(self._files.store_id, last.before, last.body)
+        assert again.end == last.end == self.end
+        await self._file.write_durably(last.start, blocks)
 
     async def append(self, body: Body, *, essential: bool) -> StoredBatch:
         """Add a batch durably.  Raises DiskFull or StorageFault, and then it is no part of the log.

@@ -233,7 +233,7 @@ class _Opening:
             await self.tail.reopen()
             if replay.last is not None:
                 # Only after this may an index have it: it may be in the system's cache alone.
-                await self.tail.rewrite(replay.last.before, replay.last.batch.body)
+                await self.tail.rewrite(replay.last)
         else:
             self.tail.abandon()
         if held_back is not None:

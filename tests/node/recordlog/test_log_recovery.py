@@ -87,6 +87,29 @@ def test_a_damaged_log_is_refused_unless_the_index_has_what_it_said() -> None:
     run(main())
 
 
+def test_damage_just_before_the_only_batch_that_the_index_lacks_is_passed_over() -> None:
+    async def main() -> None:
+        disk = SimDisk(Random(0), latency_s=0.0001)
+        store = await open_store(disk, 0)
+        for number in range(3):
+            await put(store, number)
+        at = store.table.location(SMALL[2].raw)
+        assert at is not None
+        path = store.files.path(at.segment)
+        await store.table.checkpoint()
+        await put(store, 3)
+        disk = disk.kill()
+        disk.flip(path, 8 * (at.offset - 1))  # the rows end where the value begins
+        for process in (1, 2):
+            store = await open_store(disk, process)
+            for number in (0, 1, 2, 3):
+                assert (await store.get(SMALL[number]))[1] == VALUE_OF[SMALL[number]]
+            await put(store, 4 + process)
+            disk = disk.kill()
+
+    run(main())
+
+
 def test_a_rotten_value_in_the_log_costs_only_itself_at_a_start() -> None:
     async def main() -> None:
         disk = SimDisk(Random(0), latency_s=0.0001)
