@@ -147,9 +147,7 @@ class FactReader:
         state = self._table.state(raw)
         if not state.claimed:
             return Description(state, EMPTY_FINGERPRINT)
-        claims = FactSum()
-        for claimant in self._claimants(raw):
-            claims.add(self.facts.of_claim(raw, claimant))
+        claims = self._sums.claims_on(raw, self._claimants(raw))
         return Description(state, claims.fingerprint)
 
     async def walk(self, partition: int) -> list[tuple[RecordKey, RecordState]]:
@@ -200,8 +198,7 @@ class FactReader:
         if fact is not None:
             facts.add(fact)
         if state.claimed:
-            for claimant in self._claimants(raw):
-                facts.add(self.facts.of_claim(raw, claimant))
+            facts.add_all(self._sums.claims_on(raw, self._claimants(raw)))
         return facts
 
     async def _each(self, partition: int, visit: Visit) -> None:

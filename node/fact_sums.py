@@ -5,6 +5,8 @@ Rules:
     nothing.  So a start counts nothing, and what went wrong is counted right after the next.
 2.  While it is being counted, in the order of its keys, changes of keys that were counted already
     go into the sums, those behind them are met later.
+3.  A chunk that many blobs share has a sum of its claims of its own, once somebody has added them
+    up: else every look at it would take as long as it is popular.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from ring.record import RecordState
 
 NO_CLUSTER: Final = ""
 """Of stores that nobody compares."""
+
+CLAIMS_MANY: Final = 64
+"""More claims on one record than that are added up once."""
 
 
 class PartitionFacts(FactSum):
@@ -54,6 +59,7 @@ class FactSums:
         self._partitions: dict[int, PartitionFacts] = {}
         self._upto: bytes | None = None  # the last key that was counted
         self._dropped: Counter[int] = Counter()
+        self._popular: dict[bytes, FactSum] = {}
 
     def partition(self, partition: int) -> PartitionFacts:
         """The sum over a partition, as far as it was counted; not a copy."""
@@ -87,15 +93,23 @@ class FactSums:
 
     def claim_added(self, key: bytes, claimant: bytes) -> None:
         """A claim that was not there before."""
-        found = self._of(key)
-        if found is not None:
-            found.add(self.facts.of_claim(key, claimant))
+        self._claim_changed(key, claimant, 1)
 
     def claim_dropped(self, key: bytes, claimant: bytes) -> None:
         """A claim that was there."""
-        found = self._of(key)
-        if found is not None:
-            found.add(self.facts.of_claim(key, claimant), -1)
+        self._claim_changed(key, claimant, -1)
+
+    def claims_on(self, key: bytes, claimants: Iterable[bytes]) -> FactSum:
+        """The facts of the claims on a record, which are `claimants`; not a copy."""
+        known = self._popular.get(key)
+        if known is not None:
+            return known
+        claims = FactSum()
+        for claimant in claimants:
+            claims.add(self.facts.of_claim(key, claimant))
+        if claims.count > CLAIMS_MANY and self.watches(key):
+            self._popular[key] = claims
+        return claims
 
     # --- counting ---------------------------------------------------------------------------------
 
@@ -103,20 +117,32 @@ class FactSums:
         """Count the table; whoever counts tells of its records in order, then sets is_complete."""
         self.is_complete = False
         self._partitions.clear()
+        self._popular.clear()
         self._upto = b""
 
     def count(self, key: bytes, state: RecordState, claimants: Iterable[bytes]) -> None:
         """The next record, and the claims on it."""
         found = self.partition(partition_of(key))
         self._count(found, key, state, 1)
-        for claimant in claimants:
-            found.add(self.facts.of_claim(key, claimant))
         self._upto = key
+        found.add_all(self.claims_on(key, claimants))
 
     def _of(self, key: bytes) -> PartitionFacts | None:
         if self.is_complete or (self._upto is not None and key <= self._upto):
             return self.partition(partition_of(key))
         return None
+
+    def _claim_changed(self, key: bytes, claimant: bytes, sign: int) -> None:
+        found = self._of(key)
+        if found is None:
+            return
+        fact = self.facts.of_claim(key, claimant)
+        found.add(fact, sign)
+        popular = self._popular.get(key)
+        if popular is not None:
+            popular.add(fact, sign)
+            if not popular.count:
+                del self._popular[key]
 
     def _count(self, found: PartitionFacts, key: bytes, state: RecordState, sign: int) -> None:
         fact = self.facts.of_record(key, state)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from node.fact_reader import FactReader
-from node.fact_sums import FactSums
+from node.fact_sums import CLAIMS_MANY, FactSums
 from node.index.indexed_table import open_table
 from node.index.location import Position
 from node.memory_disk import MemoryDisk
@@ -16,7 +16,7 @@ from node.record_row import pack_row
 from node.record_table import RecordTable
 from node.table import Table
 from ring.digest import Digest
-from ring.facts import FactSum
+from ring.facts import Facts, FactSum
 from ring.record import NO_ROOT, RecordKey, RecordKind, RecordState
 from tests.conformance.test_record_facts import EVERYTHING
 from tests.fakes.file_index import FileIndexHome
@@ -96,3 +96,42 @@ async def test_kept_is_the_number_of_records_that_must_have_their_bytes(
     assert table.sums.partition(partition).kept == 1
     apply(RecordChange(dropped=[CHUNK]))
     assert table.sums.partition(partition).kept == 0
+
+
+async def test_the_claims_of_a_popular_chunk_are_added_up_once(
+    subject: tuple[Table, Apply], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, apply = subject
+    reader, key = FactReader(table, table.sums), RecordKey.from_raw(CHUNK)
+    await total(table)
+    made: list[bytes] = []
+    of_claim = Facts.of_claim
+
+    def counted(facts: Facts, chunk: bytes, claimant: bytes) -> int:
+        made.append(claimant)
+        return of_claim(facts, chunk, claimant)
+
+    monkeypatch.setattr(Facts, "of_claim", counted)
+    blobs = [Digest.of(b"sharing %d" % number).key for number in range(CLAIMS_MANY + 2)]
+    apply(RecordChange(rows={CHUNK: ROW}, claims=[(CHUNK, blob) for blob in blobs[:-1]]))
+    reader.describe(key)
+    made.clear()
+    few = reader.describe(key)
+    assert made == []
+
+    apply(RecordChange(claims=[(CHUNK, blobs[-1])]))
+    assert made == [blobs[-1]]
+    more = reader.describe(key)
+    assert made == [blobs[-1]]
+    assert more != few
+
+    anew = RecordTable(FactSums())
+    anew.apply(RecordChange(rows={CHUNK: ROW}, claims=[(CHUNK, blob) for blob in blobs]))
+    assert FactReader(anew, anew.sums).describe(key) == more
+    assert await total(anew) == await total(table)
+
+    apply(RecordChange(dropped=[CHUNK]))
+    apply(RecordChange(rows={CHUNK: ROW}, claims=[(CHUNK, blobs[0])]))
+    alone = RecordTable(FactSums())
+    alone.apply(RecordChange(rows={CHUNK: ROW}, claims=[(CHUNK, blobs[0])]))
+    assert reader.describe(key) == FactReader(alone, alone.sums).describe(key)
