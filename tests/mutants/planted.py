@@ -103,6 +103,13 @@ CLUSTER_MUTANTS: Final = (
         ("tests/ring/test_life.py", "tests/node/test_membership.py"),
     ),
     Mutant(
+        "a new node votes in the life in which it began",
+        "node/membership.py",
+        "            marker = next_boot(self.marker) if self.marker.is_newborn else self.marker\n",
+        "            marker = self.marker\n",
+        ("tests/node/test_membership.py",),
+    ),
+    Mutant(
         "a wiped node votes at once",
         "node/standing.py",
         "        marker = Marker(cluster_id, node, incarnation, 1, NO_PARTITIONS)\n",

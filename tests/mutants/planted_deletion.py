@@ -37,6 +37,20 @@ DELETION_MUTANTS: Final = (
         (*DRIVER, *LAYOUTS),
     ),
     Mutant(
+        "purge: who is about to be retired is not asked any more",
+        "node/node_layouts.py",
+        "        retired = self.live.retired\n",
+        "        retired = self.live.newest.retired\n",
+        LAYOUTS,
+    ),
+    Mutant(
+        "layouts: a retired node has its say",
+        "node/node_layouts.py",
+        "        if asker.is_peer and asker.name in self.live.retired:\n",
+        "        if asker.is_peer and asker.name in ():\n",
+        LAYOUTS,
+    ),
+    Mutant(
         "purge: a node that missed a layout purges all the same",
         "node/collection/purge.py",
         '                self.waiting[f"anybody who knows layout {epoch}"] += 1\n'

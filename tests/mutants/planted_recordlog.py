@@ -33,7 +33,7 @@ RECORD_LOG_MUTANTS: Final = (
     Mutant(
         "log: an index has what the log may lose: the last batch is not written anew",
         "node/recordlog/page_store.py",
-        "                await self.tail.rewrite(replay.last.before, replay.last.batch.body)\n",
+        "                await self.tail.rewrite(replay.last)\n",
         "                pass\n",
         ("tests/node/recordlog/test_faults.py",),
     ),
@@ -101,6 +101,13 @@ RECORD_LOG_MUTANTS: Final = (
         "node/recordlog/record_log.py",
         "        if not self._sealed and not self._pending and not self._closed:\n",
         "        if False:\n",
+        ("tests/node/recordlog/test_log_recovery.py",),
+    ),
+    Mutant(
+        "log: what follows damage is taken to follow what came before it",
+        "node/recordlog/batch.py",
+        "        return LogEnd(end.segment, self.start, end.sequence - 1, self.previous)\n",
+        "        return LogEnd(end.segment, self.start - 4096, end.sequence - 1, self.previous)\n",
         ("tests/node/recordlog/test_log_recovery.py",),
     ),
     Mutant(

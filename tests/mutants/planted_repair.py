@@ -143,6 +143,13 @@ REPAIR_MUTANTS: Final = (
         FACTS,
     ),
     Mutant(
+        "facts: a popular chunk keeps the sum of the claims it once had",
+        "node/fact_sums.py",
+        "            popular.add(fact, sign)\n",
+        "            pass\n",
+        FACTS,
+    ),
+    Mutant(
         "facts: claims that go with their chunk stay in the sum",
         "node/record_table.py",
         "            self.sums.claim_dropped(chunk, claimant)\n",
