@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping
 
 from ring.control import LayoutsReply, TeachLayouts
-from ring.errors import Corrupt, HoldfastError
+from ring.errors import Corrupt, HoldfastError, StorageFault
 from ring.life import NodeId
 from ring.messages import expect
 from tests.sim.battlefield import Battlefield, Move
@@ -124,7 +124,7 @@ class LayoutFaults:
             try:
                 with machine.disk.calm():
                     stocks[node] = await take_stock(store)
-            except Corrupt:  # its index is damaged, and made anew once the process meets that too
+            except (Corrupt, StorageFault):  # its index is damaged: it is about to mend it
                 return True
         promised = field.budget.digests
         found = differences(stocks, field.epochs.live, promised=promised, buried={}, only=False)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 
+from ring.errors import Corrupt, StorageFault
 from ring.life import NodeId
 from ring.limits import CHUNK_BYTES
 from tests.sim.convergence import Stock, differences, take_stock
@@ -71,7 +72,10 @@ class Peace:
         for node, machine in self.machines.items():
             if machine.store is None or machine.state != "voter":
                 return [f"{node} is {machine.state}: {machine.reason}"]
-            stocks[node] = await take_stock(machine.store)
+            try:
+                stocks[node] = await take_stock(machine.store)
+            except (Corrupt, StorageFault) as error:  # its index is damaged: it is about to mend it
+                return [f"{node} cannot be looked at: {error.detail}"]
         buried: dict[int, int] = {}
         for operation in self.history.operations:
             if operation.digest is not None:
