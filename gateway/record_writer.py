@@ -75,7 +75,7 @@ class Write:
         self._lane = Lane.WRITES if len(value) <= PAYLOAD_SMALL_BYTES_MAX else Lane.CHUNKS
         self._passed_over: dict[NodeId, None] = {}
         self._heard = cluster.knowledge.learnt_total
-        self._errors: list[HoldfastError] = []
+        self._errors: dict[NodeId, HoldfastError] = {}
 
     async def run(self) -> bool:
         """Whether every ack said that a good copy was there already.
@@ -155,7 +155,7 @@ class Write:
         return reply
 
     def _fail(self, node: NodeId, error: HoldfastError) -> None:
-        self._errors.append(error)
+        self._errors[node] = error
         self._quorum.failed(node)
         self._cluster.note_error(node, error)
 
@@ -170,10 +170,13 @@ class Write:
                 self._quorum.superseded(node)
 
     def _failure(self) -> HoldfastError:
-        for error in self._errors:
-            if isinstance(error, DiskFull):
-                return error
-        words = "; ".join(error.detail for error in self._errors[:4]) or "receivers do not count"
+        """DiskFull only when those that have room are too few: others may be back in a moment."""
+        errors, placement = self._errors, self._quorum.placement
+        full = {node: error for node, error in errors.items() if isinstance(error, DiskFull)}
+        if not placement.is_ack_set([node for node in placement.eligible if node not in full]):
+            return next(iter(full.values()))
+        told = [error.detail for error in errors.values()]
+        words = "; ".join(told[:4]) or "receivers do not count"
         digest = self._request.key.digest
         return Unavailable(f"{digest}: {len(self._quorum.acks)} durable copies so far: {words}")
 

@@ -177,6 +177,22 @@ async def test_the_cluster_is_full_only_when_nowhere_is_left() -> None:
             await gateway.put(DIGEST, BLOB)
 
 
+@in_virtual_time
+async def test_a_full_node_beside_one_that_is_down_is_no_full_cluster() -> None:
+    async with small_cluster() as cluster:
+        gateway = cluster.gateway()
+        full, down, _ = (node.node for node in cluster.owners(DIGEST))
+        errors: dict[NodeId, HoldfastError] = {full: DiskFull("full"), down: Unreachable("down")}
+        cluster.network.faults.refuse = lambda node, request: (
+            errors.get(node) if isinstance(request, PutRecord) else None
+        )
+        with pytest.raises(Unavailable, match="full; down"):
+            await gateway.put(DIGEST, BLOB)
+        errors[down] = DiskFull("full too")
+        with pytest.raises(DiskFull):
+            await gateway.put(DIGEST, BLOB)
+
+
 # --- generations ----------------------------------------------------------------------------------
 
 
