@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, Final, Protocol
 
 from node.fact_reader import FactReader
@@ -20,6 +21,7 @@ from node.memory_store import MemoryRecordStore
 from node.node_layouts import NodeLayouts
 from node.record_disposal import Condemned, RecordDisposal
 from ring.errors import HoldfastError
+from ring.life import NodeId
 from tests.model.frozen import freeze
 from tests.model.real_node import RealNode
 
@@ -149,7 +151,7 @@ class OwnNode:
             "settled": _Settled(),
             "_transport": transport,
             "_lost_disk": False,
-            "_note_word_of": _nothing,
+            "_last_heard": _NeverMindWhen(),
         }
         self.membership: Any = View(
             recorder, "membership", Membership, lambda: node.service.membership, parts
@@ -157,6 +159,7 @@ class OwnNode:
         seen: Any = self.membership
         parts["votes"] = lambda partition: Membership.votes(seen, partition)
         parts["introduce_to"] = lambda peer: Membership.introduce_to(seen, peer)
+        parts["_introduce"] = partial(vars(Membership)["_introduce"], seen)
         self.clock = node.clock
 
 
@@ -167,5 +170,8 @@ class _Settled:
         return True
 
 
-def _nothing(*_: object) -> None:
+class _NeverMindWhen:
     """When a peer was heard last is no part of an image."""
+
+    def note(self, node: NodeId) -> None:
+        del node

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from node.fact_reader import FactReader
-from node.fact_sums import CLAIMS_MANY, FactSums
+from node.fact_sums import CLAIMS_MANY, NO_CLUSTER, FactSums
 from node.index.indexed_table import open_table
 from node.index.location import Position
 from node.memory_disk import MemoryDisk
@@ -15,6 +15,7 @@ from node.record_change import RecordChange
 from node.record_row import pack_row
 from node.record_table import RecordTable
 from node.table import Table
+from ring.comparing import Description
 from ring.digest import Digest
 from ring.facts import Facts, FactSum
 from ring.record import NO_ROOT, RecordKey, RecordKind, RecordState
@@ -98,40 +99,59 @@ async def test_kept_is_the_number_of_records_that_must_have_their_bytes(
     assert table.sums.partition(partition).kept == 0
 
 
-async def test_the_claims_of_a_popular_chunk_are_added_up_once(
-    subject: tuple[Table, Apply], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table, apply = subject
-    reader, key = FactReader(table, table.sums), RecordKey.from_raw(CHUNK)
+class CountingFacts(Facts):
+    """Remembers for which claims a fact was made."""
+
+    def __init__(self) -> None:
+        super().__init__(NO_CLUSTER)
+        self.claims: list[bytes] = []
+
+    def of_claim(self, key: bytes, claimant: bytes) -> int:
+        self.claims.append(claimant)
+        return super().of_claim(key, claimant)
+
+
+async def test_the_claims_of_a_popular_chunk_are_added_up_once() -> None:
+    facts, key = CountingFacts(), RecordKey.from_raw(CHUNK)
+    table = RecordTable(FactSums(facts))
+    reader, made = FactReader(table, table.sums), facts.claims
     await total(table)
-    made: list[bytes] = []
-    of_claim = Facts.of_claim
-
-    def counted(facts: Facts, chunk: bytes, claimant: bytes) -> int:
-        made.append(claimant)
-        return of_claim(facts, chunk, claimant)
-
-    monkeypatch.setattr(Facts, "of_claim", counted)
     blobs = [Digest.of(b"sharing %d" % number).key for number in range(CLAIMS_MANY + 2)]
-    apply(RecordChange(rows={CHUNK: ROW}, claims=[(CHUNK, blob) for blob in blobs[:-1]]))
+    table.apply(RecordChange(rows={CHUNK: ROW}, claims=[(CHUNK, blob) for blob in blobs[:-1]]))
     reader.describe(key)
     made.clear()
     few = reader.describe(key)
     assert made == []
 
-    apply(RecordChange(claims=[(CHUNK, blobs[-1])]))
+    table.apply(RecordChange(claims=[(CHUNK, blobs[-1])]))
     assert made == [blobs[-1]]
     more = reader.describe(key)
     assert made == [blobs[-1]]
     assert more != few
 
-    anew = RecordTable(FactSums())
-    anew.apply(RecordChange(rows={CHUNK: ROW}, claims=[(CHUNK, blob) for blob in blobs]))
-    assert FactReader(anew, anew.sums).describe(key) == more
-    assert await total(anew) == await total(table)
 
+@pytest.mark.parametrize("looked", [False, True], ids=["before", "at once and after"])
+async def test_the_claims_of_a_popular_chunk_are_those_it_has(
+    subject: tuple[Table, Apply], *, looked: bool
+) -> None:
+    table, apply = subject
+    reader, key = FactReader(table, table.sums), RecordKey.from_raw(CHUNK)
+    await total(table)
+
+    def described(count: int) -> Description:
+        anew = RecordTable(FactSums())
+        anew.apply(RecordChange(rows={CHUNK: ROW}, claims=claims[:count]))
+        return FactReader(anew, anew.sums).describe(key)
+
+    claims = [(CHUNK, Digest.of(b"sharing %d" % n).key) for n in range(CLAIMS_MANY + 9)]
+    apply(RecordChange(rows={CHUNK: ROW}, claims=claims[: CLAIMS_MANY + 5]))
+    assert not looked or reader.describe(key) == described(CLAIMS_MANY + 5)
+    apply(RecordChange(claims=claims))
+    assert reader.describe(key) == described(len(claims))
+    assert (await total(table)).count == 1 + len(claims)
+    apply(RecordChange(rows={CHUNK: ROW}, dropped=[CHUNK], claims=claims[:2]))
+    assert reader.describe(key) == described(2)
     apply(RecordChange(dropped=[CHUNK]))
-    apply(RecordChange(rows={CHUNK: ROW}, claims=[(CHUNK, blobs[0])]))
-    alone = RecordTable(FactSums())
-    alone.apply(RecordChange(rows={CHUNK: ROW}, claims=[(CHUNK, blobs[0])]))
-    assert reader.describe(key) == FactReader(alone, alone.sums).describe(key)
+    apply(RecordChange(rows={CHUNK: ROW}, claims=claims[:1]))
+    assert reader.describe(key) == described(1)
+    assert (await total(table)).count == 2
