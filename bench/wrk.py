@@ -82,6 +82,21 @@ def get(url: str, paths: Path, seconds: int, deadline: Deadline) -> Load:
     return run(url, ["get", str(paths)], CONNECTIONS, seconds, deadline)
 
 
+def command(
+    url: str,
+    arguments: Sequence[str],
+    connections: int,
+    seconds: int,
+    script: Path = _SCRIPT,
+) -> list[str]:
+    """What runs one load with the arguments of its script."""
+    return [
+        *("wrk", "--threads", "1", "--connections", str(connections)),
+        *("--duration", f"{seconds}s", "--timeout", "10s"),
+        *("--script", str(script), url, "--", *arguments),
+    ]
+
+
 def run(
     url: str,
     arguments: Sequence[str],
@@ -93,11 +108,7 @@ def run(
 ) -> Load:
     """One load with the arguments of its script; RowFailed when anything went wrong in it."""
     share_s = deadline.share_s(seconds + _GRACE_S, f"a load of {seconds} s")
-    argv = [
-        *("wrk", "--threads", "1", "--connections", str(connections)),
-        *("--duration", f"{seconds}s", "--timeout", "10s"),
-        *("--script", str(script), url, "--", *arguments),
-    ]
+    argv = command(url, arguments, connections, seconds, script)
     try:
         finished = subprocess.run(
             argv, capture_output=True, text=True, timeout=share_s, check=False

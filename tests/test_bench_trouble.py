@@ -50,6 +50,27 @@ def test_the_promise_is_judged_by_all_successes_and_by_times_after_five_seconds(
     assert is_kept(result(of(0.01), first, during, refused=refused)) is kept
 
 
+@pytest.mark.parametrize(
+    ("during", "after", "kept"),
+    [
+        ({"put 503": 9_000, "get 0": 3}, {"put 503": 100}, True),
+        ({"put 503": 9_000}, {"put 503": 1_001}, False),
+        ({"get 404": 1}, {}, False),
+        ({"get 200": 1}, {}, False),
+    ],
+)
+def test_an_overload_may_refuse_and_leaves_nothing_behind(
+    during: dict[str, int], after: dict[str, int], *, kept: bool
+) -> None:
+    def failing(failures: dict[str, int]) -> Phase:
+        return Phase(10_000, 10_000 - sum(failures.values()), 0.1, 0.2, 0.3, failures)
+
+    (flood,) = [fault for fault in FAULTS if fault.is_overload]
+    calm = failing({})
+    measured = Result(flood, calm, failing(during), calm, failing(after), None, None, 7)
+    assert is_kept(measured) is kept
+
+
 def test_the_table_says_what_failed_and_when() -> None:
     text = as_text([result(of(0.01), of(0.02, bad=7), of(0.04), refused=3)], "title")
     assert factor(result(of(0.01), of(0.01), of(0.04))) == 4

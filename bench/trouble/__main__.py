@@ -1,9 +1,9 @@
 """`python -m bench.trouble`: one bad node, and what clients notice of it (promise P12).
 
 A cluster of real processes, each node in a network namespace of its own, node 1 on a disk that can
-hang; load at a fixed rate; one fault after the other.  Needs root, ip, iptables, mkfs.ext4 and
-fsfreeze.  Standard output has the table.  Exit status: 0 when the promise was kept every time, 1
-when not, 2 when something needed is missing.
+hang; load at a fixed rate; one fault after the other, and at the end more load than it can bear.
+Needs root, ip, iptables, mkfs.ext4, fsfreeze and wrk.  Standard output has the table.  Exit status:
+0 when the promise was kept every time, 1 when not, 2 when something needed is missing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bench.trouble.load import Load
 from bench.trouble.network import Network, network
 from bench.trouble.table import as_text, is_kept
 
-_TOOLS: Final = ("ip", "iptables", "mkfs.ext4", "mount", "umount", "fsfreeze")
+_TOOLS: Final = ("ip", "iptables", "mkfs.ext4", "mount", "umount", "fsfreeze", "wrk")
 _PARENT: Final = "HOLDFAST_TROUBLE_PARENT"
 _BLOBS: Final = 300
 _QUICK: Final = Timing(before_s=4, during_s=10, after_s=8)

@@ -9,6 +9,10 @@ from bench.trouble.experiment import Phase, Result
 
 SUCCESS_MIN: Final = 0.999
 P99_FACTOR_MAX: Final = 3.0
+GOOD_AFTER_FLOOD_MIN: Final = 0.9
+
+REFUSALS: Final = ("0", "408", "429", "503")
+"""Statuses that say nothing of a blob; 0 is no answer in time."""
 
 _HEAD: Final = (
     f"{'node 1 is':34} {'p99 before':>10} | {'first 5 s: good':>15} {'p99':>7} | "
@@ -49,10 +53,26 @@ def factor(result: Result) -> float:
 
 
 def is_kept(result: Result) -> bool:
-    """Promise P12: counted over the whole fault, times from its fifth second on."""
+    """Promise P12: counted over the whole fault, times from its fifth second on.
+
+    Of an overload: that it leaves nothing behind.  Requests that come right after it are answered.
+    """
+    if result.fault.is_overload:
+        return result.after.success >= GOOD_AFTER_FLOOD_MIN and not wrong_answers(result)
     first, during = result.first, result.during
     success = (first.good + during.good) / max(1, first.requests + during.requests)
     return success >= SUCCESS_MIN and factor(result) <= P99_FACTOR_MAX and not result.refused
+
+
+def wrong_answers(result: Result) -> int:
+    """Those that were no refusal: bytes of another blob, or 404 for one that is there."""
+    phases = (result.before, result.first, result.during, result.after)
+    return sum(
+        count
+        for phase in phases
+        for what, count in phase.failures.items()
+        if what.rsplit(" ", 1)[1] not in REFUSALS
+    )
 
 
 def _ms(phase: Phase) -> str:
