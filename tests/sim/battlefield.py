@@ -14,6 +14,7 @@ from tests.sim.gateways import Gateways
 from tests.sim.machine import Machine
 from tests.sim.network import Network, Place
 from tests.sim.options import Options
+from tests.sim.promises import Promises
 from tests.sim.trace import Trace
 
 Move = Callable[[], Awaitable[None]]
@@ -33,6 +34,7 @@ class Battlefield:
     trace: Trace
     budget: DamageBudget
     epochs: Epochs
+    promises: Promises
 
     @property
     def places(self) -> list[Place]:

@@ -40,6 +40,7 @@ class LayoutFaults:
         if self._is_changing or len(field.machines) <= 1:
             return
         self._is_changing = True
+        field.promises.release_spares()
         field.epochs.begin()
         field.trace.fault("layout", *field.epochs.live.epochs)
         await self._change()
@@ -57,6 +58,7 @@ class LayoutFaults:
             and not field.budget.has_damaged_log(machine.node)
         )
         self._is_changing = True
+        field.promises.release_spares()
         field.epochs.begin_without(machine.node)
         field.trace.fault("retire", machine.node, *field.epochs.live.epochs)
         if is_gone:
@@ -83,6 +85,7 @@ class LayoutFaults:
 
     def _end(self, *, is_complete: bool) -> None:
         epochs = self._field.epochs
+        self._field.promises.release_spares()
         if is_complete:
             epochs.complete()
         else:

@@ -70,6 +70,13 @@ class Promises:
         """Its disk was wiped."""
         self._by_node.pop(node, None)
 
+    def release_spares(self) -> None:
+        """Whoever is no owner now may have handed over what it had, and may be an owner next."""
+        for node, kept in self._by_node.items():
+            for key in list(kept):
+                if node not in self._epochs.placement(key.digest).owners:
+                    del kept[key]
+
     def excuse(self, node: NodeId, digest: Digest) -> None:
         """Its copy was damaged."""
         self._rotten[node, digest] = None

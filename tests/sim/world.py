@@ -114,6 +114,7 @@ class World:
             trace=self.trace,
             budget=self.budget,
             epochs=self.epochs,
+            promises=self.promises,
         )
         self.nemesis = Nemesis(field)
         self.peace = Peace(
