@@ -54,9 +54,14 @@ class Peace:
             await asyncio.sleep(_LOOK_S)
 
     async def come_to_rest(self) -> None:
-        """Until every node has what it should have, and nothing else."""
+        """Until every node has what it should have, and nothing else.
+
+        A copy that rotted may be found by the scrub alone, which has its period for that.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.options.settle_s
+        if self.budget.damaged:
+            deadline += self.options.scrub_s
         while self.options.converges:
             found = await self._differences()
             if not found:
