@@ -3,6 +3,8 @@
 Rules:
 1.  Where no node of a cover has any record, nothing is written.
 2.  The tombstone goes out at the highest generation that was seen before, and never chases a put.
+    It is acknowledged once a cover holds it that is an ack set too: so it is met by every put, and
+    outlives as many lost disks as one.
 3.  A node in doubt is not waited for while there may be a cover without it; its silence counts as
     anybody's.  What it misses is noted for repair.
 """
@@ -43,7 +45,8 @@ class Poll:
         self._lane = Lane.WRITES if self._is_write else Lane.READS
         # A tombstone counts as held when the answer is at or above it.
         self._least = dead(request.generation) if isinstance(request, BuryRecord) else 0
-        self._cover = Cover(live_layouts.placement(key.digest))
+        placement = live_layouts.placement(key.digest)
+        self._cover = Cover(placement, must_last=self._is_write)
         self._answers: dict[NodeId, Answer] = {}
         self._passed_over: dict[NodeId, None] = {}
         self.fanout = Fanout(cluster, live_layouts)
@@ -51,8 +54,8 @@ class Poll:
     async def run(self) -> Root:
         """The highest root in a cover of answers.
 
-        A node whose answer is below the tombstone counts as silent.  Raises Unavailable when no
-        cover answers.  Then the caller ends `fanout`.
+        A node whose answer is below the tombstone counts as silent.  Raises Unavailable when too
+        few answer.  Then the caller ends `fanout`.
         """
         cover, fanout, cluster = self._cover, self.fanout, self._cluster
         cluster.spares.earn()

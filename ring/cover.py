@@ -14,7 +14,7 @@ Invariant: pending implies that something is in flight or that `next_targets` na
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ring.life import NodeId
 from ring.quorum import Placement
@@ -27,10 +27,12 @@ class Cover:
 
     owners, spares: the placement's, in the order in which they shall be asked.
     first: how many owners to ask at first; the rest follow when those do not settle it.
+    must_last: those that answered must be an ack set too, as for a write; of an even number of
+        owners half are a cover, and may all be lost where puts would not be.
     """
 
-    __slots__ = ("_again", "_denied_by_spare", "_first", "_owners", "_passed_over", "_spares",
-                 "answers", "failures", "in_flight", "late_nodes", "placement")
+    __slots__ = ("_again", "_denied_by_spare", "_first", "_must_last", "_owners", "_passed_over",
+                 "_spares", "answers", "failures", "in_flight", "late_nodes", "placement")
 
     def __init__(
         self,
@@ -39,8 +41,10 @@ class Cover:
         owners: Sequence[NodeId] | None = None,
         spares: Sequence[NodeId] | None = None,
         first: int | None = None,
+        must_last: bool = False,
     ) -> None:
         self.placement = placement
+        self._must_last = must_last
         self.answers: dict[NodeId, Root] = {}
         self.failures: dict[NodeId, None] = {}
         self.in_flight: dict[NodeId, None] = {}
@@ -61,10 +65,10 @@ class Cover:
     def outcome(self) -> Outcome:
         """Committed once a cover has answered; failed once none can."""
         void = self._void_owners()
-        if self.placement.is_cover([node for node in self.answers if node not in void]):
+        if self._is_enough([node for node in self.answers if node not in void]):
             return Outcome.COMMITTED
         hopeful = {*self.answers, *self.in_flight, *self.untried}
-        return Outcome.PENDING if self.placement.is_cover(hopeful) else Outcome.FAILED
+        return Outcome.PENDING if self._is_enough(hopeful) else Outcome.FAILED
 
     def next_targets(self) -> tuple[NodeId, ...]:
         """Nodes to ask now, in order."""
@@ -141,6 +145,10 @@ class Cover:
         """A later life of a node that answered was heard of."""
         if self.answers.pop(node, None) is not None:
             self.failures[node] = None
+
+    def _is_enough(self, nodes: Collection[NodeId]) -> bool:
+        placement = self.placement
+        return placement.is_cover(nodes) and (not self._must_last or placement.is_ack_set(nodes))
 
     def _settle(self, node: NodeId) -> None:
         assert node in self.in_flight, node

@@ -123,6 +123,26 @@ async def test_two_silent_nodes_are_not(phase: str, how: str) -> None:
         await cluster.calm()
 
 
+@pytest.mark.parametrize(("replicas", "silent"), [(2, 1), (4, 2)])
+@in_virtual_time
+async def test_half_of_an_even_number_of_owners_is_too_few_to_keep_a_delete(
+    replicas: int, silent: int
+) -> None:
+    async with small_cluster(replicas, replicas) as cluster:
+        gateway = cluster.gateway()
+        await cluster.store()
+        cluster.network.faults.down.update(
+            node.node for node in cluster.owners(DIGEST)[:silent]
+        )
+        with pytest.raises(Unavailable):  # the disks of the others would be all that knows of it
+            await gateway.delete(DIGEST)
+        cluster.network.faults.down.clear()
+        await gateway.delete(DIGEST)
+        await cluster.calm()
+        with pytest.raises(NotFound):
+            await gateway.get(DIGEST)
+
+
 @in_virtual_time
 async def test_a_spares_copy_is_seen_and_its_no_voids_what_owners_said_before() -> None:
     async with small_cluster(5, 3) as cluster:

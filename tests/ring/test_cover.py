@@ -98,6 +98,39 @@ def test_every_reachable_state_keeps_the_invariants(placement: Placement, states
     assert states == explore(*starts(placement), events=steps, check=check_one_life)
 
 
+def check_that_it_lasts(cover: Cover, trace: tuple[str, ...]) -> None:
+    """What a delete is acknowledged on is met by every put, and outlives as many disks as one."""
+    placement = cover.placement
+    match cover.outcome:
+        case Outcome.PENDING:
+            assert cover.in_flight, trace
+        case Outcome.COMMITTED:
+            assert placement.is_cover(cover.answers), trace
+            assert placement.is_ack_set(cover.answers), trace
+        case Outcome.FAILED:
+            left = {*placement.eligible} - (set(cover.failures) - set(cover.answers))
+            assert not (placement.is_cover(left) and placement.is_ack_set(left)), trace
+
+
+@pytest.mark.parametrize(
+    ("placement", "states"),
+    [
+        (one_layout(1, 0), 5),
+        (one_layout(2, 0), 25),
+        (one_layout(2, 1), 185),
+        (one_layout(3, 1), 1_182),
+        (one_layout(4, 0), 625),
+        (MOVING, 125),
+    ],
+)
+def test_every_reachable_state_of_what_must_last_keeps_them(
+    placement: Placement, states: int
+) -> None:
+    start = Cover(placement, must_last=True)
+    start.next_targets()
+    assert states == explore(start, events=steps, check=check_that_it_lasts)
+
+
 @pytest.mark.parametrize(
     ("placement", "states"),
     [
