@@ -154,6 +154,7 @@ class ProcessFaults:
         if machine is None or machine.state != "voter" or not field.budget.may_lose(machine.node):
             return
         snapshot, then = machine.disk.snapshot(), machine.boot
+        bad_then = [digest for node, digest in field.budget.damaged if node == machine.node]
         await field.pause(5.0)
         if machine.is_up:
             machine.kill()
@@ -169,6 +170,7 @@ class ProcessFaults:
         field.trace.fault("roll-back", machine.node, *then)
         field.lose(machine)
         machine.roll_back(snapshot)
+        field.budget.damage(machine.node, bad_then)
         await field.back_after(machine)
 
     def _all_remember_later(self, machine: Machine, boot: tuple[int, int]) -> bool:
