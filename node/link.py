@@ -17,6 +17,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -30,6 +31,8 @@ from ring.life import Life, NodeId
 from ring.limits import MIB, PAYLOAD_SMALL_BYTES_MAX
 from ring.messages import Answer, Request
 from ring.seams import Randomness
+
+_LOOKS_APART_S_MAX: Final = 2.0  # they come every fifth of a second while a node is in doubt
 
 log = structlog.get_logger()
 
@@ -118,6 +121,7 @@ class Link:
         self._failures = 0
         self._asked = False
         self._silent: tuple[int, float] | None = None  # see hang_up_if_silent
+        self._looked_s = 0.0
 
     def call(
         self, request: Request, payload: Buffer | None, epochs: tuple[int, ...], timeout_s: float
@@ -189,14 +193,17 @@ class Link:
     def hang_up_if_silent(self) -> None:
         """Break the connection if calls wait and nothing came since this was asked `silence_s` ago.
 
+        It has to be asked again and again meanwhile: of a silence that nobody looked at it is not
+        known whether anybody waited.
         The next call makes a new one.  What the network lost of the old one would be sent again
         after a pause as long as the loss: a node that is back would stay away for as long again.
         """
         connection, now = self._connection, self._loop.time()
+        was_left, self._looked_s = now - self._looked_s > _LOOKS_APART_S_MAX, now
         if connection is None or not self._pending:
             self._silent = None
             return
-        if self._silent is None or self._silent[0] != connection.answers:
+        if was_left or self._silent is None or self._silent[0] != connection.answers:
             self._silent = (connection.answers, now)
         elif now - self._silent[1] >= self._settings.silence_s:
             self._silent = None
