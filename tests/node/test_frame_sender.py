@@ -110,6 +110,25 @@ def test_what_one_turn_says_leaves_together(new_loop: NewLoop) -> None:
     run_on(new_loop, main())
 
 
+def test_whoever_has_nothing_to_write_is_left_alone(new_loop: NewLoop) -> None:
+    """A socket that takes more wakes nobody for ever, however full it once was."""
+
+    async def main() -> None:
+        async with line() as held:
+            held.sender.send(b"head", b"1" * MIB)
+            await held.receive(MIB + 4)
+            await until(lambda: held.sender.queued_bytes == 0)
+            assert held.writes > 1, "the socket was full"
+            writes = held.writes
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert held.writes == writes
+            held.sender.send(b"more")
+            assert await held.receive(4) == b"more"
+
+    run_on(new_loop, main())
+
+
 def test_what_nobody_waits_for_is_left_out(new_loop: NewLoop) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -77,6 +77,23 @@ async def test_what_has_begun_is_answered_at_the_deadline_and_goes_on(how: str) 
 
 
 @in_virtual_time
+async def test_each_is_answered_at_its_own_deadline_in_whatever_order_they_came() -> None:
+    jobs = Jobs()
+    futures = [jobs.loop.create_future() for _ in range(4)]
+    for future, patience_s in zip(futures, (1.0, 5.0, 9.0, 3.0), strict=True):
+        jobs.follow(future, patience_s)
+    ended = []
+    for _ in range(10):
+        await asyncio.sleep(1.01)
+        ended.append(len(jobs.ended))
+
+    assert ended == [1, 1, 2, 2, 3, 3, 3, 3, 4, 4]
+    await jobs.work.close()
+    for future in futures:
+        future.cancel()
+
+
+@in_virtual_time
 async def test_a_close_cancels_tasks_and_lets_go_of_what_goes_on() -> None:
     jobs = Jobs()
 
