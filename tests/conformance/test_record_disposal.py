@@ -9,7 +9,9 @@ import pytest
 
 from ring.digest import Digest
 from ring.errors import BadRequest
+from ring.limits import CHUNK_BYTES
 from ring.purge import Tombstone
+from ring.recipe import Recipe
 from ring.record import ABSENT, RecordEntry, RecordKey, RecordKind, RecordState, Root, dead, live
 from tests.conformance.record_stores import STORES, Subject, every_entry, key_of, put
 
@@ -65,6 +67,22 @@ async def test_what_is_in_the_trash_is_not_visible_and_can_be_put_again(
     answer = await subject.store.put_root(key, DATA, size_bytes, 2, value)
     assert (answer.root, answer.had) == (live(2), False)
     assert (await subject.store.get(key))[1] == value
+
+
+async def test_what_is_in_the_trash_has_no_say_against_a_recipe(subject: Subject) -> None:
+    """Of two recipes for one blob nobody can tell which is right; the deleted one gives way."""
+    key = key_of(b"stands for something large")
+    first, second = (
+        Recipe(CHUNK_BYTES + 1, (Digest.of(chunk), Digest.of(b"end"))) for chunk in (b"1", b"2")
+    )
+    for generation, recipe in enumerate((first, second), start=1):
+        value = recipe.encode(key.digest)
+        answer = await subject.store.put_root(
+            key, RecordKind.RECIPE, recipe.size_bytes, generation, value
+        )
+        assert answer.root == live(generation)
+        assert (await subject.store.get(key))[1] == value
+        await subject.store.bury(key, generation, keep_value=True)
 
 
 @pytest.mark.parametrize("size_bytes", [1, 70_000])

@@ -253,12 +253,14 @@ async def test_the_sweep_removes_what_nobody_was_told_of(disk: PosixDisk, root: 
     undead = write_foreign(root, b"buried")
     unfinished = root / "sha256" / ".tmp" / "abc.tmp"
     unfinished.write_bytes(b"half")
+    notes = root / "sha256" / ".tmp" / "notes"
+    notes.write_bytes(b"none of ours")
 
     store = await open_on(disk)
 
     assert [path.exists() for path in (orphan, undead, unfinished)] == [False] * 3
     assert (await store.get(kept))[1] == b"kept"
-    assert contents(root) == [value_path(kept, DATA)]
+    assert contents(root) == ["sha256/.tmp/notes", value_path(kept, DATA)]
     await store.close()
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from node.marker import ALL_PARTITIONS, DIRECTORY, MARKER_PATH, Marker, NodeFiles
 from node.memory_disk import MemoryDisk
+from node.room_reserve import RESERVE_BYTES
 from node.sealed_file import write_sealed
 from ring.errors import Corrupt, DiskFull, NotAdmitted, StorageFault
 from ring.layout import Member
@@ -126,3 +127,17 @@ async def test_a_marker_is_written_on_a_full_disk_as_long_as_there_is_a_reserve(
     trouble.room_bytes = None
     await files.write_marker(MARKER)
     assert await inner.info(f"{DIRECTORY}/reserve") is not None
+
+
+async def test_a_reserve_that_found_no_room_is_kept_once_there_is_some() -> None:
+    inner, trouble = MemoryDisk(MIB), Trouble()
+    files = files_on(FaultyDisk(inner, trouble))
+    trouble.room_bytes = RESERVE_BYTES // 2
+    await files.write_marker(MARKER)
+    trouble.room_bytes = None
+    await files.write_marker(MARKER)
+
+    trouble.room_bytes = 0
+    next_life = Marker("cluster", A, 3, 1, ALL_PARTITIONS)
+    await files.write_marker(next_life)
+    assert await files.marker("cluster", A) == next_life

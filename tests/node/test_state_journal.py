@@ -11,10 +11,11 @@ from node.record_change import RecordChange
 from node.record_row import pack_row
 from node.record_table import RecordTable
 from node.state_files import StateDirectory
-from node.state_frames import FrameReader
+from node.state_frames import FILE_ID_BYTES, FileHead, FileKind, FrameReader, frame
 from node.state_journal import StateJournal
 from ring.digest import Algorithm, Digest
 from ring.errors import Corrupt, DiskFull, StorageFault
+from ring.limits import MIB
 from ring.record import RecordKey, RecordKind, RecordState, dead, live
 from tests.fakes.faulty_disk import FaultyDisk
 from tests.sim.disk import SimDisk
@@ -150,6 +151,20 @@ def test_a_hole_in_a_journal_is_refused() -> None:
         run(recovered(copy_of({**files, JOURNAL: holed})))
 
 
+@pytest.mark.parametrize("shift", range(-6, 3))
+def test_what_was_written_after_damage_is_found_wherever_it_lies(shift: int) -> None:
+    """Also where the search reads on in the middle of a frame's first bytes."""
+    files, _, _ = journal_of(0)
+    head = FileHead(b"i" * FILE_ID_BYTES, FileKind.JOURNAL, 1, 0)
+    overhead_bytes = len(frame(head.file_id, 1, b""))
+    bad = bytearray(frame(head.file_id, 1, bytes(MIB - overhead_bytes + shift)))
+    bad[-1] ^= 1
+    content = head.encode() + bytes(bad) + frame(head.file_id, 2, row(2).encode())
+
+    with pytest.raises(Corrupt, match="frames follow"):
+        run(recovered(copy_of({**files, JOURNAL: content})))
+
+
 def test_a_damaged_snapshot_is_refused() -> None:
     files, _, _ = journal_of(1)
     snapshot = files[SNAPSHOT]
@@ -247,6 +262,38 @@ def test_the_state_is_compacted_while_commits_go_on() -> None:
             journal, table = await open_on(disk, compact_bytes_min=2000)
             assert everything(table) == expected
             await journal.close()
+
+    run(main())
+
+
+def test_the_state_is_compacted_once_for_so_many_bytes() -> None:
+    async def main() -> None:
+        disk = FaultyDisk(SimDisk(Random(0), latency_s=0))
+        journal, _ = await open_on(disk, compact_bytes_min=2000)
+        disk.trouble.calls.clear()
+        for number in range(300):
+            await journal.commit(row(number % 10))
+            await asyncio.sleep(0.1)  # a compaction that was begun is over by now
+        await journal.close()
+
+        written_bytes = 300 * (len(frame(b"", 1, row(9).encode())) + 10)
+        compactions = disk.trouble.calls.count("rename") / 2  # a journal and a snapshot each
+        assert 3 < compactions < written_bytes / 2000 + 2
+
+    run(main())
+
+
+def test_a_compaction_that_cannot_begin_is_not_tried_with_every_change() -> None:
+    async def main() -> None:
+        disk = FaultyDisk(SimDisk(Random(0), latency_s=0))
+        journal, table = await open_on(disk, compact_bytes_min=2000)
+        disk.trouble.calls.clear()
+        disk.trouble.refused = ("rename",)
+        for number in range(300):
+            await journal.commit(row(number))
+        assert table.records == 300
+        assert 3 < disk.trouble.calls.count("rename") < 30
+        await journal.close()
 
     run(main())
 

@@ -75,6 +75,21 @@ async def test_whoever_stops_waiting_is_passed_over() -> None:
     assert not locks.is_held(b"other")
 
 
+async def test_whoever_gives_up_as_its_turn_comes_hands_the_key_on() -> None:
+    locks = KeyLocks()
+    await locks.acquire(b"key")
+    given_up, patient = [asyncio.ensure_future(locks.acquire(b"key")) for _ in range(2)]
+    await turns()
+    locks.release(b"key")
+    given_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+
+    await asyncio.wait_for(patient, 10)
+    locks.release(b"key")
+    assert not locks.is_held(b"key")
+
+
 # --- shared syncs ---------------------------------------------------------------------------------
 
 
