@@ -84,6 +84,17 @@ async def test_a_client_that_has_the_blob_gets_304_without_its_bytes(method: str
         assert door.store.calls == ["stat"]
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_304_that_too_few_nodes_confirmed_says_so(method: str) -> None:
+    async with running_door() as door:
+        await door.store.put(DIGEST, DATA)
+        door.store.faults.confirmed = False
+
+        reply = await ask(await door.wire(), method, f"If-None-Match: {TAG}")
+
+        assert (reply.status, reply.headers["holdfast-quorum"]) == (304, "no")
+
+
 async def test_a_deleted_blob_is_404_also_for_who_has_it() -> None:
     async with running_door() as door:
         wire = await door.wire()

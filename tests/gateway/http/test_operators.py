@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import MutableMapping
 from dataclasses import replace
@@ -146,6 +147,19 @@ async def test_clients_cannot_flood_the_log(logged: Logged) -> None:
         for _ in range(50):
             await ask(door, "GET", "/nothing")
         assert len(logged) == 5
+
+
+async def test_after_a_flood_the_log_goes_on(logged: Logged) -> None:
+    async def ask_until(event: str) -> None:
+        async with asyncio.timeout(10):
+            while event not in [line["event"] for line in logged]:
+                for _ in range(16):
+                    await ask(door, "GET", "/nothing")
+
+    async with running_door(config=replace(PATIENT, fault_lines_max=2)) as door:
+        await ask_until("refused requests not logged")
+        logged.clear()
+        await ask_until("request refused")
 
 
 def test_what_was_not_logged_is_counted_in_one_line_per_sweep(logged: Logged) -> None:

@@ -179,6 +179,23 @@ async def test_a_reader_at_a_decent_rate_gets_everything() -> None:
         assert (status, body) == (200, data)
 
 
+async def test_a_reader_that_takes_long_for_one_piece_gets_it() -> None:
+    """What counts is what it takes, not how often the store is asked."""
+    data = bytes(range(256)) * 32_768
+    digest = Digest.of(data)
+    async with running_door(MemoryBlobStore(piece_bytes=len(data)), HURRIED) as door:
+        await door.store.put(digest, data)
+        wire = await door.wire(receive_bytes=65_536)
+        await wire.send(request("GET", f"/v1/blobs/{digest}"))
+        status, _ = await wire.head()
+        body = bytearray()
+        while len(body) < len(data):
+            body += await wire.receive(262_144)
+            await asyncio.sleep(0.02)
+
+        assert (status, bytes(body)) == (200, data)
+
+
 async def test_a_client_that_ignores_its_refusal_is_cut_off() -> None:
     config = HttpConfig(sweep_s=0.02, linger_s=60, linger_bytes_max=1 * MIB)
     async with running_door(config=config) as door:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -203,3 +205,39 @@ async def test_text_from_a_path_reaches_no_header() -> None:
 
     assert reply.status == 400
     assert not any("evil" in name for name in reply.headers)
+
+
+async def test_a_target_that_names_its_host_is_compared_with_every_host() -> None:
+    async with running_door() as door:
+        wire = await door.wire()
+        for host, status in (("one", 200), ("other", 400), ("one", 200)):
+            await wire.send(request("GET", "http://one/healthz", host=host))
+            assert (await wire.reply()).status == status
+
+
+VARIED = {
+    "targets": lambda number: request("GET", f"/v1/blobs?limit={number}"),
+    "hosts": lambda number: request("GET", "/healthz", host=f"{number}.{'x' * 200}"),
+}
+
+
+@pytest.mark.parametrize("varied", VARIED.values(), ids=VARIED.keys())
+async def test_what_is_remembered_of_requests_has_a_bound(varied: Callable[[int], bytes]) -> None:
+    async with running_door() as door:
+        wire = await door.wire()
+
+        async def ask(numbers: range) -> None:
+            for number in numbers:
+                await wire.send(varied(number))
+                assert (await wire.reply()).status == 200
+
+        tracemalloc.start()
+        try:
+            await ask(range(1_000, 1_600))
+            before_bytes, _ = tracemalloc.get_traced_memory()
+            await ask(range(1_600, 2_700))
+            after_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert after_bytes - before_bytes < 200_000
