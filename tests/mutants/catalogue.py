@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.mutants.planted import CLUSTER_MUTANTS
 from tests.mutants.planted_deletion import DELETION_MUTANTS
+from tests.mutants.planted_doors import DOOR_MUTANTS
 from tests.mutants.planted_index import INDEX_MUTANTS
 from tests.mutants.planted_mending import MENDING_MUTANTS
 from tests.mutants.planted_model import MODEL_MUTANTS
@@ -13,10 +14,12 @@ from tests.mutants.planted_operating import OPERATING_MUTANTS
 from tests.mutants.planted_pages import PAGE_MUTANTS
 from tests.mutants.planted_recordlog import RECORD_LOG_MUTANTS
 from tests.mutants.planted_repair import REPAIR_MUTANTS
+from tests.mutants.planted_wire import WIRE_MUTANTS
 
 MUTANTS: Final = (
     *CLUSTER_MUTANTS,
     *DELETION_MUTANTS,
+    *DOOR_MUTANTS,
     *INDEX_MUTANTS,
     *MENDING_MUTANTS,
     *MODEL_MUTANTS,
@@ -24,4 +27,5 @@ MUTANTS: Final = (
     *PAGE_MUTANTS,
     *RECORD_LOG_MUTANTS,
     *REPAIR_MUTANTS,
+    *WIRE_MUTANTS,
 )
