@@ -228,7 +228,7 @@ _HTTP: Final = (
         '            self.data_received(b"")  # parses what it held back, while still marked'
         " as paused\n",
         "",
-        (HTTP + "framing.py",),
+        (HTTP + "blobs.py",),
     ),
     Mutant(
         "door: who was turned away keeps a place",

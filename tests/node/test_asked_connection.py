@@ -59,6 +59,11 @@ class Peer:
     def ask(self, number: int, request: Request, payload: bytes | None = None) -> None:
         self.wire.say(asking_frame(number, request, payload))
 
+    def ask_together(self, count: int) -> None:
+        """So many small puts that arrive in one piece."""
+        small = put_of(b"small")
+        self.wire.say(b"".join(asking_frame(i, small, b"small") for i in range(count)))
+
     async def hear_code(self) -> object:
         """Of the next answer: the code of its error, or the op of its reply."""
         async with asyncio.timeout(PATIENCE_S):
@@ -80,8 +85,7 @@ async def test_who_is_held_again_at_once_is_not_read_from_meanwhile() -> None:
     node.gate = first = asyncio.Event()
     server = Server(node, ServerSettings(jobs_per_connection_max=1))
     peer = await server.admit()
-    for number in (1, 2, 3):
-        peer.ask(number, put_of(b"small"), b"small")
+    peer.ask_together(3)
     await settled()
     assert (node.under_way, peer.wire.is_read) == (1, False)
 
@@ -102,8 +106,7 @@ async def test_who_waits_for_us_is_not_hung_up_on_for_being_half_way() -> None:
     node.gate = asyncio.Event()
     server = Server(node, ServerSettings(jobs_per_connection_max=1, stall_s=1.0))
     peer = await server.admit()
-    for number in (1, 2):
-        peer.ask(number, put_of(b"small"), b"small")
+    peer.ask_together(2)
     for _ in range(20):
         await asyncio.sleep(0.5)
         peer.connection.check_progress(asyncio.get_running_loop().time())

@@ -9,7 +9,7 @@ import pytest
 from gateway.http import conditional
 from ring.digest import Digest
 from ring.errors import Unavailable
-from tests.gateway.http.doors import running_door
+from tests.gateway.http.doors import running_door, until
 from tests.gateway.http.wire import Reply, Wire, request
 
 DATA = b"conditional"
@@ -161,6 +161,22 @@ async def test_of_two_puts_that_may_only_create_one_does() -> None:
         while len(door.store.calls) < 2:
             await asyncio.sleep(0)
         door.store.faults.gate.set()
+
+        assert sorted([(await put).status for put in puts]) == [201, 412]
+
+
+async def test_of_two_puts_that_both_found_nothing_there_one_is_told_so() -> None:
+    async with running_door() as door:
+        door.store.faults.gate = looking = asyncio.Event()
+        wires = [await door.wire() for _ in range(2)]
+        puts = [
+            asyncio.ensure_future(ask(wire, "PUT", "If-None-Match: *", body=DATA)) for wire in wires
+        ]
+        await until(lambda: door.store.calls.count("stat") == 2)
+        door.store.faults.gate = storing = asyncio.Event()
+        looking.set()
+        await until(lambda: door.store.calls.count("put") == 2)
+        storing.set()
 
         assert sorted([(await put).status for put in puts]) == [201, 412]
 
