@@ -4,7 +4,8 @@ Rules:
 1.  Every way in which a write can succeed or fail is in this file.
 2.  The driver sends to what `next_targets` names, and reports each of them exactly once with
     `acked` or `failed`; `late` may come before that.
-3.  Owners are sent to at once; one spare joins for each node that failed or is late.
+3.  Owners are sent to at once; one spare joins for each node that failed or is late, and more when
+    those that joined are spares of one of two live layouts only.
 4.  Acks of a life that is over do not count (`superseded`); the node then counts as failed.
 5.  A node that the driver passes over is replaced by a spare, and named again only when no ack set
     is possible without it.
@@ -62,7 +63,7 @@ class WriteQuorum:
             self._passed_over = []
         wanted = len(self.failures) + len(self.late_nodes) + len(self._passed_over)
         used = sum(node not in self._untried_spares for node in self.placement.spares)
-        while self._untried_spares and used < wanted:
+        while self._untried_spares and wanted and (used < wanted or self._needs_more(targets)):
             targets.append(self._untried_spares.pop(0))
             used += 1
         self.in_flight.update(dict.fromkeys(targets))
@@ -109,6 +110,12 @@ class WriteQuorum:
     def _hopeful(self) -> set[NodeId]:
         untried = (*self._untried_owners, *self._untried_spares, *self._passed_over)
         return {*self.acks, *self.in_flight, *untried}
+
+    def _needs_more(self, targets: list[NodeId]) -> bool:
+        """Whether those who may soon have acked are no ack set, and more spares would make one."""
+        is_ack_set = self.placement.is_ack_set
+        likely = {*self.acks, *targets, *(n for n in self.in_flight if n not in self.late_nodes)}
+        return not is_ack_set(likely) and is_ack_set({*likely, *self._untried_spares})
 
     def _expected(self) -> set[NodeId]:
         """Nodes that acked or may well do so soon."""

@@ -110,6 +110,27 @@ CLUSTER_MUTANTS: Final = (
         ("tests/node/test_membership.py",),
     ),
     Mutant(
+        "a spare of one live layout stands in for an owner of both",
+        "ring/write_quorum.py",
+        " and wanted and (used < wanted or self._needs_more(targets)):\n",
+        " and used < wanted:\n",
+        ("tests/ring/test_write_quorum.py",),
+    ),
+    Mutant(
+        "half of an even number of owners keep a delete",
+        "gateway/burial.py",
+        "        self._cover = Cover(placement, must_last=self._is_write)\n",
+        "        self._cover = Cover(placement)\n",
+        ("tests/gateway/test_delete.py",),
+    ),
+    Mutant(
+        "one full node makes the cluster full",
+        "gateway/record_writer.py",
+        "        if not placement.is_ack_set([node for node in placement.eligible if node not in full]):\n",
+        "        if full:\n",
+        ("tests/gateway/test_put.py",),
+    ),
+    Mutant(
         "a wiped node votes at once",
         "node/standing.py",
         "        marker = Marker(cluster_id, node, incarnation, 1, NO_PARTITIONS)\n",

@@ -22,6 +22,7 @@ from tests.ring.exploring import explore
 from tests.ring.test_cover import Move, moves
 from tests.ring.test_quorum import group_of
 from tests.ring.test_read_plan import DEAD, GOOD, NO, SILENT, Truth
+from tests.ring.test_write_quorum import LEAVING
 
 
 def one_layout(owners: int, spares: int) -> Placement:
@@ -208,9 +209,14 @@ class DoubtfulWrite:
         self.send()
 
 
-@pytest.mark.parametrize(("owners", "spares"), [(1, 0), (2, 1), (3, 0), (3, 1), (3, 2), (5, 0)])
-def test_a_write_ends_and_fails_only_when_nobody_is_left(owners: int, spares: int) -> None:
-    placement = one_layout(owners, spares)
+@pytest.mark.parametrize(
+    "placement",
+    [
+        *(one_layout(*shape) for shape in ((1, 0), (2, 1), (3, 0), (3, 1), (3, 2), (5, 0))),
+        LEAVING,
+    ],
+)
+def test_a_write_ends_and_fails_only_when_nobody_is_left(placement: Placement) -> None:
     eligible = placement.eligible
 
     def events(write: DoubtfulWrite) -> Iterable[tuple[str, Callable[[DoubtfulWrite], None]]]:

