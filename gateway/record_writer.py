@@ -173,7 +173,8 @@ class Write:
         """DiskFull only when those that have room are too few: others may be back in a moment."""
         errors, placement = self._errors, self._quorum.placement
         full = {node: error for node, error in errors.items() if isinstance(error, DiskFull)}
-        if not placement.is_ack_set([node for node in placement.eligible if node not in full]):
+        rest = [node for node in placement.eligible if node not in full]
+        if not placement.is_ack_set(rest):
             return next(iter(full.values()))
         told = [error.detail for error in errors.values()]
         words = "; ".join(told[:4]) or "receivers do not count"

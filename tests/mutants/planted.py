@@ -126,7 +126,7 @@ CLUSTER_MUTANTS: Final = (
     Mutant(
         "one full node makes the cluster full",
         "gateway/record_writer.py",
-        "        if not placement.is_ack_set([node for node in placement.eligible if node not in full]):\n",
+        "        if not placement.is_ack_set(rest):\n",
         "        if full:\n",
         ("tests/gateway/test_put.py",),
     ),
