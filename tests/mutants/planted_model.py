@@ -26,7 +26,7 @@ MODEL_MUTANTS: Final = (
     Mutant(
         "model: the noes of one node are a cover",
         "ring/cover.py",
-        "        if self.placement.is_cover("
+        "        if self._is_enough("
         "[node for node in self.answers if node not in void]):\n",
         "        if self.answers:\n",
         found_in("put-delete"),
