@@ -22,7 +22,7 @@ from ring.seams import Transport
 DELAY_S: Final = 1.0
 TIMEOUT_S: Final = 5.0
 BATCH: Final = 1_000
-_UNDER_WAY_MAX: Final = 64
+UNDER_WAY_MAX: Final = 64
 
 
 class Hints:
@@ -57,7 +57,7 @@ class Hints:
         for node, key in self._cluster.missed.take(BATCH):
             by_node.setdefault(node, []).append(key)
         for node, keys in by_node.items():
-            if len(self._under_way) >= _UNDER_WAY_MAX:
+            if len(self._under_way) >= UNDER_WAY_MAX:
                 self.lost_total += len(keys)
                 continue
             call = asyncio.ensure_future(

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.permits import Permits
+from gateway.permits import Lease, Permits
 from ring.errors import Busy
 from tests.fakes.large_blobs import free_in
 from tests.fakes.virtual_time import in_virtual_time
@@ -97,3 +97,26 @@ async def test_a_permit_given_in_the_moment_of_the_timeout_is_not_lost() -> None
     await asyncio.sleep(1)
 
     assert free_in(permits) == 1
+
+
+@in_virtual_time
+async def test_a_lease_is_one_permit_however_often_it_is_taken_and_given_back() -> None:
+    permits = Permits(2, 5)
+    lease = Lease(permits)
+    await lease.take()
+    await lease.take()
+    assert free_in(permits) == 1
+    lease.give_back()
+    lease.give_back()
+    assert free_in(permits) == 2
+
+
+@in_virtual_time
+async def test_a_lease_that_was_refused_gives_nothing_back() -> None:
+    permits = Permits(1, 5)
+    await permits.acquire()
+    lease = Lease(permits)
+    with pytest.raises(Busy):
+        await lease.take()
+    lease.give_back()
+    assert free_in(permits) == 0

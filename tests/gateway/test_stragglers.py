@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -153,6 +154,51 @@ async def test_what_goes_on_for_a_node_in_doubt_is_cancelled_and_noted() -> None
     assert over.times == 1
     assert cluster.missed.take(9) == []
     cluster.vigil.close()
+
+
+@in_virtual_time
+async def test_every_write_that_goes_on_for_a_node_in_doubt_is_cancelled() -> None:
+    stragglers, transport = Stragglers(9, 0.25), ManualTransport()
+    cluster = Cluster(transport, ONE)
+    cluster.vigil.when_suspect = stragglers.give_up_in_doubt
+    for _ in range(3):
+        fanout = Fanout(cluster)
+        for node in (A, B):
+            fanout.ask(node, PUT, timeout_s=1)
+        stragglers.adopt(fanout)
+    for _ in range(3):
+        cluster.vigil.failed(cluster.suspicion.tallies(A)[Lane.READS])
+    await asyncio.sleep(0)
+
+    cancelled = [call.node for call in transport.calls if call.future.cancelled()]
+    assert cancelled == [A] * 3
+    stragglers.close()
+    cluster.vigil.close()
+
+
+@in_virtual_time
+async def test_waiting_in_vain_leaves_nothing_behind() -> None:
+    stragglers, loop = Stragglers(1, 0.25), asyncio.get_running_loop()
+    for _ in range(2):
+        _, _, fanout = made()
+        fanout.ask(A, PUT, timeout_s=1)
+        stragglers.adopt(fanout)
+    before = _futures()
+    for _ in range(40):
+        await stragglers.room()
+        waiting = loop.create_task(stragglers.room())
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    del waiting
+
+    assert _futures() < before + 20
+    stragglers.close()
+
+
+def _futures() -> int:
+    gc.collect()
+    return sum(isinstance(each, asyncio.Future) for each in gc.get_objects())
 
 
 @in_virtual_time
