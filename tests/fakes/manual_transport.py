@@ -19,6 +19,7 @@ class ManualCall:
 
     node: NodeId
     request: Request
+    payload: Buffer | None
     epochs: tuple[int, ...]
     future: asyncio.Future[Answer]
 
@@ -54,7 +55,7 @@ class ManualTransport:
     ) -> asyncio.Future[Answer]:
         """See Transport."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.calls.append(ManualCall(node, request, epochs, future))
+        self.calls.append(ManualCall(node, request, payload, epochs, future))
         return future
 
     def last(self, node: NodeId) -> ManualCall:

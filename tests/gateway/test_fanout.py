@@ -23,8 +23,9 @@ from ring.errors import (
 )
 from ring.layout import Layout
 from ring.life import Life, NodeId
-from ring.messages import Answer, GetRecord, PutRecord, PutReply, RecordReply
+from ring.messages import Answer, BuryRecord, GetRecord, PutRecord, PutReply, RecordReply
 from ring.record import ABSENT, RecordKey, RecordKind, live
+from ring.suspicion import Lane
 from tests.fakes.manual_transport import ManualTransport
 from tests.fakes.small_cluster import BLOB, DIGEST, next_layout, small_layout
 from tests.fakes.virtual_time import in_virtual_time
@@ -73,6 +74,20 @@ async def test_patience_ends_and_the_wait_can_be_taken_up_again() -> None:
     assert not fanout.exhausted
     asyncio.get_running_loop().call_later(2, transport.last(A).answer, NOTHING)
     assert await fanout.next(5) is not None
+
+
+@in_virtual_time
+async def test_patience_that_was_not_needed_does_not_end_a_later_wait() -> None:
+    transport, _, fanout = made()
+    loop = asyncio.get_running_loop()
+    for node in (A, B):
+        fanout.ask(node, QUESTION, timeout_s=9)
+    loop.call_later(0.1, transport.last(A).answer, NOTHING)
+    assert await fanout.next(0.5) is not None
+    began_s = loop.time()
+    assert await fanout.next(2.0) is None
+    assert loop.time() - began_s == pytest.approx(2.0)
+    fanout.abandon()
 
 
 @in_virtual_time
@@ -204,6 +219,38 @@ async def test_a_node_that_cannot_be_taught_has_failed(how: str) -> None:
 
 
 @in_virtual_time
+async def test_a_node_that_was_taught_is_sent_everything_again_and_its_time_begins_anew() -> None:
+    transport, cluster, fanout = made()
+    fanout.ask(A, PUT, BLOB, timeout_s=20)
+    await asyncio.sleep(5)
+    transport.last(A).future.set_exception(LayoutUnknown("old"))
+    await asyncio.sleep(0.1)
+    transport.last(A).answer(LayoutsReply((ONE,)))
+    await asyncio.sleep(0.1)
+    again = transport.last(A)
+    assert (again.request, again.payload) == (PUT, BLOB)
+    again.answer(STORED)
+    assert await fanout.next() is not None
+    assert cluster.suspicion.tallies(A)[Lane.WRITES].elapsed_s < 1
+    cluster.vigil.close()
+
+
+@pytest.mark.parametrize("write", [PUT, BuryRecord(PUT.key, 1)])
+@pytest.mark.parametrize("node", [*ONE.group(DIGEST.partition).owners, "n9"])
+@in_virtual_time
+async def test_a_write_that_fails_is_noted_for_owners_only(
+    write: PutRecord | BuryRecord, node: str
+) -> None:
+    transport, cluster, fanout = made()
+    fanout.ask(NodeId(node), write, timeout_s=1)
+    transport.last(NodeId(node)).future.set_exception(Busy("full"))
+    await fanout.next()
+
+    noted = [] if node == "n9" else [(node, PUT.key)]
+    assert cluster.missed.take(9) == noted
+
+
+@in_virtual_time
 async def test_after_the_end_of_a_read_nobody_is_taught() -> None:
     transport, _, fanout = made()
     fanout.ask(A, QUESTION, timeout_s=1)
@@ -246,6 +293,26 @@ async def test_what_arrived_comes_before_the_alarm() -> None:
     assert outcome is not None
     assert outcome[0] == A
     assert await fanout.next() is None
+    fanout.abandon()
+
+
+@in_virtual_time
+async def test_an_alarm_that_was_taken_back_or_set_anew_is_forgotten() -> None:
+    _, _, fanout = made()
+    loop = asyncio.get_running_loop()
+    fanout.ask(A, QUESTION, timeout_s=9)
+    for _ in range(2):
+        fanout.set_alarm(1.0)
+        await asyncio.sleep(2.0)  # it rang, and nobody was there
+        fanout.set_alarm(3.0)
+        began_s = loop.time()
+        assert await fanout.next() is None
+        assert loop.time() - began_s == pytest.approx(3.0)
+        fanout.set_alarm(1.0)
+        await asyncio.sleep(2.0)
+        fanout.silence()
+        assert await fanout.next(5.0) is None
+        assert loop.time() - began_s == pytest.approx(10.0)
     fanout.abandon()
 
 
