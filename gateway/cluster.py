@@ -94,10 +94,18 @@ class Cluster:
         return self.live.placement(digest)
 
     def ranked(self, nodes: Sequence[NodeId], lane: Lane = Lane.READS) -> list[NodeId]:
-        """Nodes in the order in which to ask them: well ones in turn, those in doubt last."""
+        """Nodes in the order in which to ask them: well ones in turn, those in doubt last.
+
+        For the owners, once in an operation: with a second turn for its spares only every other of
+        two or four owners would ever be the first.
+        """
+        self._turn += 1
+        return self.ranked_in_turn(nodes, lane)
+
+    def ranked_in_turn(self, nodes: Sequence[NodeId], lane: Lane = Lane.READS) -> list[NodeId]:
+        """The same in the turn that was taken last: for those that are asked after the others."""
         if not nodes:
             return []
-        self._turn += 1
         offset = self._turn % len(nodes)
         turned = [*nodes[offset:], *nodes[:offset]]
         if self.suspicion.has_doubts:

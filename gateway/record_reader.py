@@ -81,7 +81,7 @@ class Read:
         """Raises NotFound, Unavailable or WrongEpoch."""
         reader = self._reader
         placement = self._fanout.live.placement(self._key.digest)
-        spares = reader.cluster.ranked(placement.spares)
+        spares = reader.cluster.ranked_in_turn(placement.spares)
         plan = self.plan = ReadPlan(
             placement, wants_bytes=self._wants_bytes, owners=self._owners, spares=spares
         )
@@ -339,7 +339,8 @@ class RecordReader:
         self.cluster.hedges.earn()
         if owners is None:
             owners = self.cluster.ranked(placement.owners, Lane.VALUES)
-        plan = SourcePlan(self._well_first([*owners, *self.cluster.ranked(placement.spares)]))
+        spares = self.cluster.ranked_in_turn(placement.spares)
+        plan = SourcePlan(self._well_first([*owners, *spares]))
         asked_at: dict[NodeId, float] = {}
         try:
             while plan.outcome is Standing.PENDING:

@@ -17,6 +17,7 @@ from ring.messages import (
     GetRecord,
     StatRecords,
 )
+from ring.suspicion import Lane
 from tests.fakes.direct_transport import receivers_answer
 from tests.fakes.small_cluster import BLOB, DIGEST, SmallCluster, small_cluster
 from tests.fakes.virtual_time import in_virtual_time
@@ -187,3 +188,134 @@ async def test_a_long_value_without_a_good_copy_is_unavailable() -> None:
             await gateway.get(digest)
         await cluster.calm()
         assert gateway.records.reader.bad_copies_total == 3
+
+
+@in_virtual_time
+async def test_a_long_value_does_not_come_from_a_node_that_fails_at_long_ones() -> None:
+    async with small_cluster() as cluster:
+        gateway, data = cluster.gateway(), bytes(64 * KIB + 1)
+        digest = await cluster.store(data)
+        bad = cluster.owners(digest)[0].node
+        for _ in range(3):
+            gateway.cluster.vigil.failed(gateway.cluster.suspicion.tallies(bad)[Lane.VALUES])
+        await gateway.put(DIGEST, BLOB)
+        for _ in TURNS:
+            assert await gateway.get(digest) == data
+
+        bulk = [asked.node for asked in cluster.network.calls_of(GetRecord) if asked.bulk]
+        assert len(bulk) == len(TURNS)
+        assert bad not in bulk
+
+
+@in_virtual_time
+async def test_a_long_value_comes_from_a_spare_that_keeps_it_for_an_owner() -> None:
+    async with small_cluster(5) as cluster:
+        gateway, data = cluster.gateway(), bytes(64 * KIB + 1)
+        digest = Digest.of(data)
+        away, keeper = cluster.owners(digest)[0], cluster.spares(digest)[1]
+        await cluster.store(data, on=[away, keeper])  # an ack set
+        cluster.network.faults.down = {away.node}
+        for _ in TURNS:
+            assert await gateway.get(digest) == data
+
+
+@pytest.mark.parametrize("replicas", [2, 3, 4])
+@in_virtual_time
+async def test_every_owner_gives_its_share_of_long_values(replicas: int) -> None:
+    async with small_cluster(replicas + 2, replicas) as cluster:
+        gateway, data = cluster.gateway(), bytes(64 * KIB + 1)
+        digest = await cluster.store(data)
+        for read in (gateway.get, gateway.records.reader.read_chunk):
+            before = len(cluster.network.asked)
+            for _ in range(3 * replicas):
+                await read(digest)
+            bulk = [asked.node for asked in cluster.network.asked[before:] if asked.bulk]
+            assert sorted(bulk) == sorted(3 * [node.node for node in cluster.owners(digest)])
+
+
+@in_virtual_time
+async def test_who_is_slow_with_a_long_value_is_not_waited_for() -> None:
+    async with small_cluster() as cluster:
+        gateway, data = cluster.gateway(), bytes(64 * KIB + 1)
+        digest, loop = await cluster.store(data), asyncio.get_running_loop()
+        cluster.network.faults.delay_s[cluster.owners(digest)[0].node] = 9.0
+        for _ in TURNS:
+            began_s = loop.time()
+            assert await gateway.records.reader.read_chunk(digest) == data
+            assert loop.time() - began_s < 2 * CallSettings().chunk_patience_s
+
+
+@in_virtual_time
+async def test_without_budget_a_long_value_is_asked_of_others_when_its_node_is_in_doubt() -> None:
+    async with small_cluster() as cluster:
+        gateway, data = cluster.gateway(), bytes(64 * KIB + 1)
+        digest = await cluster.store(data)
+        cluster.network.faults.frozen.add(cluster.owners(digest)[1].node)
+        while gateway.cluster.hedges.spend():
+            pass
+        reading = asyncio.ensure_future(gateway.records.reader.read_chunk(digest))
+        await asyncio.sleep(5)
+        (asked,) = cluster.network.calls_of(GetRecord)
+        assert not reading.done()
+        for _ in range(3):
+            tally = gateway.cluster.suspicion.tallies(asked.node)[Lane.VALUES]
+            gateway.cluster.vigil.failed(tally)
+        async with asyncio.timeout(2 * CallSettings().chunk_patience_s):
+            assert await reading == data
+
+
+@in_virtual_time
+async def test_reads_of_chunks_earn_extra_questions_too() -> None:
+    async with small_cluster() as cluster:
+        gateway, data = cluster.gateway(), bytes(64 * KIB + 1)
+        digest = await cluster.store(data)
+        while gateway.cluster.hedges.spend():
+            pass
+        for _ in range(41):
+            await gateway.records.reader.read_chunk(digest)
+        assert gateway.cluster.hedges.spend()
+        assert gateway.cluster.hedges.spend()
+        assert not gateway.cluster.hedges.spend()
+
+
+# --- heads ----------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_what_all_nodes_take_is_not_too_long_for_a_head() -> None:
+    async with small_cluster() as cluster:
+        gateway = cluster.gateway()
+        await cluster.store()
+        for node in cluster.nodes:
+            cluster.network.faults.delay_s[node] = 0.15
+        for _ in range(200):
+            await gateway.stat(DIGEST)
+        before = cluster.network.count(GetRecord)
+        for _ in range(20):
+            await gateway.stat(DIGEST)
+        assert cluster.network.count(GetRecord) - before == 20 * 2
+
+
+@in_virtual_time
+async def test_a_get_waits_for_a_slow_node_once() -> None:
+    async with small_cluster() as cluster:
+        gateway, loop = cluster.gateway(), asyncio.get_running_loop()
+        await cluster.store()
+        for _ in TURNS:
+            await gateway.get(DIGEST)
+        cluster.network.faults.delay_s[cluster.owners(DIGEST)[0].node] = 1.0
+        for _ in TURNS:
+            began_s = loop.time()
+            await gateway.get(DIGEST)
+            assert loop.time() - began_s < 1.5 * 0.04, "twice the usual, and no second time"
+
+
+@in_virtual_time
+async def test_a_read_that_finds_everything_where_it_belongs_notes_nothing() -> None:
+    async with small_cluster(5) as cluster:
+        gateway = cluster.gateway()
+        await cluster.store()
+        for _ in TURNS:
+            await gateway.stat(DIGEST)
+            await gateway.get(DIGEST)
+        assert len(gateway.cluster.missed) == 0

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, count
 
 import pytest
 
@@ -21,6 +21,7 @@ from ring.limits import CHUNK_BYTES, KIB
 from ring.listing import ListRecords
 from ring.messages import GetRecord, PutRecord, Request, StatRecords
 from ring.quorum import Placement
+from ring.record import RecordKey
 from tests.fakes.direct_transport import DirectTransport, Refuse
 from tests.fakes.small_cluster import BLOB, DIGEST, KEY, SmallCluster, next_layout, small_cluster
 from tests.fakes.virtual_time import in_virtual_time
@@ -129,6 +130,38 @@ async def test_nodes_with_older_layouts_are_taught_and_keep_it(operation: Operat
             await node.end()
             await node.start()
             assert node.service.layouts.live.layouts == (newer,)
+
+
+@in_virtual_time
+async def test_while_two_layouts_live_enough_nodes_of_each_are_read() -> None:
+    """One node of each, side by side among the owners, missed a delete that was acknowledged."""
+    async with small_cluster(10) as cluster:
+        newer = cluster.layout
+        for _ in range(5):
+            newer = next_layout(newer)
+        newer = replace(newer, epoch=2)
+        both = LiveLayouts((cluster.layout, newer))
+        await teach(cluster, cluster.layout, newer, nodes=[*cluster.nodes])
+        for number in count():
+            data = b"%d" % number
+            digest = Digest.of(data)
+            old, new = both.placement(digest).groups
+            if old.owners[-1] not in new.eligible and new.owners[0] not in old.eligible:
+                break
+        unaware = {old.owners[-1], new.owners[0]}
+        aware = [node for node in both.placement(digest).eligible if node not in unaware]
+        assert both.placement(digest).is_cover(aware)
+        await cluster.store(data, on=[cluster.nodes[node] for node in sorted(unaware)])
+        for node in aware:
+            await cluster.nodes[node].store.bury(RecordKey(digest), 1)
+        gateway = cluster.gateway()
+        gateway.cluster.live = both
+        owners = both.placement(digest).owners
+        for _ in range(3 * len(owners)):  # with any of them first, and no news to be heard
+            with pytest.raises(NotFound):
+                await gateway.get(digest)
+            for _ in owners[1:]:
+                gateway.cluster.ranked(owners)
 
 
 def _from(liar: NodeId, error: HoldfastError) -> Refuse:
