@@ -371,7 +371,7 @@ class RecordReader:
         return nodes
 
     def _hedge_fetch(self, plan: SourcePlan, asked_at: dict[NodeId, float]) -> None:
-        may_ask = self.cluster.hedges.spend()
+        may_ask = bool(asked_at) and self.cluster.hedges.spend()  # or waiting would use it all up
         for node in list(asked_at):
             if may_ask or self.cluster.is_doubted(node, Lane.VALUES):
                 self.cluster.vigil.late(node, Lane.VALUES)

@@ -265,6 +265,20 @@ async def test_without_budget_a_long_value_is_asked_of_others_when_its_node_is_i
 
 
 @in_virtual_time
+async def test_a_long_value_that_nobody_delivers_costs_one_extra_question_for_each_node() -> None:
+    async with small_cluster() as cluster:
+        gateway, data = cluster.gateway(), bytes(64 * KIB + 1)
+        digest = await cluster.store(data)
+        for node in cluster.nodes:
+            cluster.network.faults.delay_s[node] = 20.0
+        assert await gateway.records.reader.read_chunk(digest) == data
+        left = 0
+        while gateway.cluster.hedges.spend():
+            left += 1
+        assert left >= gateway.cluster.hedges.BURST - len(cluster.nodes)
+
+
+@in_virtual_time
 async def test_reads_of_chunks_earn_extra_questions_too() -> None:
     async with small_cluster() as cluster:
         gateway, data = cluster.gateway(), bytes(64 * KIB + 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from gateway.cluster import Cluster
 from gateway.hints import BATCH, DELAY_S, UNDER_WAY_MAX, Hints
 from ring.comparing import HintRecords, HintReply
@@ -154,11 +156,13 @@ async def test_news_of_lives_is_learnt_from_the_answer_to_a_hint() -> None:
     hints.close()
 
 
+@pytest.mark.parametrize("waits", [True, False])
 @in_virtual_time
-async def test_after_the_close_no_hint_is_sent() -> None:
+async def test_after_the_close_no_hint_is_sent(waits: bool) -> None:
     transport, cluster, hints = made()
     before, after = some_keys(2)
-    cluster.missed.note(A, before)
+    if waits:
+        cluster.missed.note(A, before)
     hints.close()
     cluster.missed.note(A, after)
     await asyncio.sleep(3 * DELAY_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -96,7 +96,7 @@ async def test_an_answer_that_brings_news_of_lives_is_left_to_the_plan(
     gets = Gets()
     _, task = await gets.begun()
     news = ((B if with_bytes else A, LATER),)
-    steps = [
+    steps: list[Callable[[], None]] = [
         lambda: gets.deliver(news=news if with_bytes else None),
         lambda: gets.tell(news=None if with_bytes else news),
     ]
@@ -131,6 +131,16 @@ async def test_whatever_is_not_the_same_and_live_is_left_to_the_plan(
     _, task = await gets.begun()
     gets.deliver(delivered)
     gets.tell(told)
+    assert await task is None
+    gets.end()
+
+
+@in_virtual_time
+async def test_a_node_that_has_lost_its_copy_is_left_to_the_plan() -> None:
+    gets = Gets()
+    _, task = await gets.begun()
+    gets.transport.last(A).answer(RecordReply(state(LIVE, held=False)))
+    gets.tell()
     assert await task is None
     gets.end()
 

@@ -135,6 +135,22 @@ async def test_a_node_that_refuses_with_good_reason_does_its_work(
 
 
 @in_virtual_time
+async def test_a_node_most_of_whose_calls_come_to_nothing_is_suspect_though_it_answers_some() -> (
+    None
+):
+    watch = Watch()
+
+    def trouble() -> None:
+        watch.call(A, None)
+        for _ in range(2):
+            watch.call(A, DeadlineExceeded("no answer in time"))
+
+    await watch.load(2.0, trouble)
+    assert watch.is_doubted()
+    watch.vigil.close()
+
+
+@in_virtual_time
 async def test_connections_that_break_now_and_then_are_no_failures_in_a_row() -> None:
     watch = Watch()
     for _ in range(9):
@@ -219,7 +235,7 @@ async def test_whoever_waits_is_told_of_every_lane_in_which_a_node_becomes_suspe
 async def test_a_suspect_is_tried_as_it_was_asked_though_nobody_asks_anything(lane: Lane) -> None:
     watch = Watch()
     watch.down(lane)
-    await asyncio.sleep(1)
+    await asyncio.sleep(20)
     assert set(watch.probed.asked) == {(A, QUESTION, lane is Lane.VALUES)}
     assert watch.is_doubted(lane)
     watch.probed.answers[A] = answer_of(A)
