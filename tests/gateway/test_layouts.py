@@ -160,8 +160,6 @@ async def test_while_two_layouts_live_enough_nodes_of_each_are_read() -> None:
         for _ in range(3 * len(owners)):  # with any of them first, and no news to be heard
             with pytest.raises(NotFound):
                 await gateway.get(digest)
-            for _ in owners[1:]:
-                gateway.cluster.ranked(owners)
 
 
 def _from(liar: NodeId, error: HoldfastError) -> Refuse:

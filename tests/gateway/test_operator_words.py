@@ -189,7 +189,7 @@ def test_an_order_that_did_not_arrive_is_no_order_that_is_done() -> None:
     started: dict[NodeId, Outcome] = {
         FIRST: said(FIRST, StartedReply(7)), SECOND: Unreachable("it is down")
     }
-    rows: list[View] = care_view(nodes, outcomes, started)["nodes"]  # type: ignore[assignment]  # JSON
-    assert [(row["ticket"], row["error"]) for row in rows] == [
+    view: View = care_view(nodes, outcomes, started)
+    assert [(row["ticket"], row["error"]) for row in view["nodes"]] == [
         (7, None), (None, "it is down"), (None, "no answer")
     ]
