@@ -17,6 +17,7 @@ from node.recordlog.upkeep import UpkeepSettings
 from node.store_holder import StoreOpener
 from ring.digest import Algorithm
 from ring.limits import MIB
+from ring.errors import Corrupt
 from ring.record import RecordKey
 from ring.seams import BLOCK_BYTES, Clock, Randomness
 from tests.fakes.file_index import FileIndexHome
@@ -69,7 +70,10 @@ class SimPageStore(PageRecordStore):
 
     def copy(self, key: RecordKey) -> Copy | None:
         """See `copy_in`."""
-        at = self._indexed.location(key.raw)
+        try:
+            at = self._indexed.location(key.raw)
+        except Corrupt:  # its index is damaged, and about to be made anew
+            return None
         if at is None or not at.size_bytes:
             return None
         last = self.last
