@@ -16,8 +16,8 @@ from node.recordlog.record_log import RecordLog
 from node.recordlog.upkeep import UpkeepSettings
 from node.store_holder import StoreOpener
 from ring.digest import Algorithm
-from ring.limits import MIB
 from ring.errors import Corrupt
+from ring.limits import MIB
 from ring.record import RecordKey
 from ring.seams import BLOCK_BYTES, Clock, Randomness
 from tests.fakes.file_index import FileIndexHome
