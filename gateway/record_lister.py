@@ -89,7 +89,7 @@ class RecordLister:
                 self._silent.update(dict.fromkeys(fanout.silent))
         finally:
             fanout.abandon()
-        return self._merged(pages)
+        return self._merged(live, pages)
 
     def _may_go_on(
         self, fanout: Fanout, pages: dict[NodeId, tuple[Answer, PageReply]]
@@ -123,13 +123,18 @@ class RecordLister:
         if self._cluster.counts(outcome):
             pages[node] = outcome, page
 
-    def _merged(self, pages: dict[NodeId, tuple[Answer, PageReply]]) -> _Span:
+    def _merged(
+        self, live: LiveLayouts, pages: dict[NodeId, tuple[Answer, PageReply]]
+    ) -> _Span:
+        """What a node still has of partitions that are not its own any more says nothing."""
         states: dict[RecordKey, RecordState] = {}
         horizons: list[RecordKey] = []
         nodes = [node for node in sorted(pages) if self._cluster.is_current(pages[node][0])]
         for node in nodes:
             page = pages[node][1]
             for entry in page.entries:
+                if node not in live.placement(entry.key.digest).eligible:
+                    continue
                 known = states.get(entry.key)
                 states[entry.key] = entry.state if known is None else merge(known, entry.state)
             if not page.done:

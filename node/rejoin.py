@@ -13,6 +13,8 @@ Source of the rules: the exhaustive model of deletes (docs/ARCHITECTURE.md, Deci
 
 5.  It goes block by block of partitions and votes on a block as soon as that is done, so that a
     node with many records is of use, and a restart loses little, before all of them are here.
+6.  What it has of partitions that are not its own any more is compared too, though nothing else of
+    them is pulled: it may be from before a delete, and owners take what a voter offers.
 
 This is the plain full comparison: its cost is the node's share of the data set, so it is begun only
 when it can win a partition.  It never writes to a peer.
@@ -65,14 +67,20 @@ class Comparison:
     """What the comparison of a block has learnt so far.
 
     block: its partitions.  listed: peers that were listed completely in every pass, and the life in
-    which they stored this node's and were listed.  seen: keys that any of them has.
+    which they stored this node's and were listed.  left: records that are here of partitions that
+    are not this node's any more (rule 6).  seen: keys that any of them has.
     """
 
     block: range
     listed: dict[NodeId, Life]
+    left: set[RecordKey]
+    partitions_left: set[int] = field(init=False)
     floors: dict[int, int] = field(default_factory=dict)
     seen: set[RecordKey] = field(default_factory=set)
     pulled: int = 0
+
+    def __post_init__(self) -> None:
+        self.partitions_left = {key.digest.partition for key in self.left}
 
     def covered(self, placement: Placement, node: NodeId) -> bool:
         """Whether the listed peers, without `node` itself, are a cover."""
@@ -109,11 +117,21 @@ class Rejoin:
         size = PARTITIONS // await self._blocks(listed)
         for first in range(0, PARTITIONS, size):
             since, live = membership.receiver_since, membership.layouts.live
-            comparison = Comparison(range(first, first + size), dict(listed))
+            block = range(first, first + size)
+            comparison = Comparison(block, dict(listed), await self._left_in(block, live))
             if not await self._compare_block(live, comparison, since):
                 break
         if membership.marker is not None and membership.marker.receiver:
             membership.reason = self._missing_voters(", ".join(listed) or "none")
+
+    async def _left_in(self, block: range, live: LiveLayouts) -> set[RecordKey]:
+        """Rule 6."""
+        left: set[RecordKey] = set()
+        for partition in await self._store.facts.counted():
+            placement = live.partition_placement(partition)
+            if partition in block and self._membership.node not in placement.eligible:
+                left.update(key for key, _ in await self._store.facts.walk(partition))
+        return left
 
     async def _blocks(self, listed: dict[NodeId, Life]) -> int:
         """Into how many the partitions are divided: a power of two, by how much there is."""
@@ -194,7 +212,9 @@ class Rejoin:
 
     def _is_done(self, partition: int, placement: Placement, comparison: Comparison) -> bool:
         node = self._membership.node
-        return node not in placement.eligible or comparison.covered(placement, node)
+        if node not in placement.eligible and partition not in comparison.partitions_left:
+            return True
+        return comparison.covered(placement, node)
 
     def _client(self, peer: NodeId, comparison: Comparison) -> NodeClient:
         return NodeClient(
@@ -224,7 +244,7 @@ class Rejoin:
                 return False
             pages = RecordPages(client, comparison.block)
             while (entries := await pages.next()) is not None:
-                mine = [entry for entry in entries if self._is_mine(entry.key)]
+                mine = [entry for entry in entries if self._is_mine(entry.key, comparison)]
                 comparison.seen.update(entry.key for entry in mine)
                 await self._pull_newer(client, mine, comparison)
         except HoldfastError as error:
@@ -232,9 +252,9 @@ class Rejoin:
             return False
         return True
 
-    def _is_mine(self, key: RecordKey) -> bool:
+    def _is_mine(self, key: RecordKey, comparison: Comparison) -> bool:
         placement = self._membership.layouts.live.placement(key.digest)
-        return self._membership.node in placement.eligible
+        return self._membership.node in placement.eligible or key in comparison.left
 
     async def _pull_newer(
         self, client: RecordStore, entries: list[RecordEntry], comparison: Comparison

@@ -11,14 +11,14 @@ from msgspec.structs import replace
 from gateway.calls import CallSettings
 from gateway.coordinator import Coordinator
 from ring.digest import Algorithm, Digest
-from ring.errors import BadRequest, Busy, HoldfastError, Unavailable
+from ring.errors import BadRequest, Busy, HoldfastError, NotFound, Unavailable
 from ring.life import NodeId
 from ring.limits import CHUNK_BYTES
 from ring.listing import ListRecords, PageReply
 from ring.messages import Answer, Request
 from ring.record import RecordKey, RecordKind
 from tests.fakes.direct_transport import Rewrite, receivers_answer
-from tests.fakes.small_cluster import DIGEST, SmallCluster, small_cluster
+from tests.fakes.small_cluster import BLOB, DIGEST, SmallCluster, small_cluster
 from tests.fakes.virtual_time import in_virtual_time
 
 Listed = list[tuple[Digest, int]]
@@ -311,6 +311,19 @@ async def test_nodes_that_are_needed_are_waited_for() -> None:
             each.release()
 
         assert await listing == blobs
+
+
+@in_virtual_time
+async def test_what_a_node_keeps_that_is_not_its_own_any_more_is_not_listed() -> None:
+    """Seed 4375: the others had settled the tombstone, and lists leave those out."""
+    async with small_cluster(6, 3) as cluster:
+        eligible = [*cluster.owners(DIGEST), *cluster.spares(DIGEST)]
+        (former,) = (node for node in cluster.nodes.values() if node not in eligible)
+        await former.store.put_root(RecordKey(DIGEST), RecordKind.DATA, len(BLOB), 1, BLOB)
+        gateway = cluster.gateway()
+        assert await everything(gateway, 10) == []
+        with pytest.raises(NotFound):
+            await gateway.get(DIGEST)
 
 
 @in_virtual_time

@@ -206,4 +206,25 @@ REPAIR_MUTANTS: Final = (
         "                pass\n",
         REJOIN,
     ),
+    Mutant(
+        "rejoin: what is left of partitions of others is not compared",
+        "node/rejoin.py",
+        "        if node not in placement.eligible and partition not in comparison.partitions_left:\n",
+        "        if node not in placement.eligible:\n",
+        REJOIN,
+    ),
+    Mutant(
+        "rejoin: what is left of partitions of others is not listed",
+        "node/rejoin.py",
+        " in placement.eligible or key in comparison.left\n",
+        " in placement.eligible\n",
+        REJOIN,
+    ),
+    Mutant(
+        "list: what a node keeps that is not its own any more is shown",
+        "gateway/record_lister.py",
+        "                if node not in live.placement(entry.key.digest).eligible:\n",
+        "                if not live:\n",
+        ("tests/gateway/test_listing.py",),
+    ),
 )

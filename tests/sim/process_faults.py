@@ -155,6 +155,7 @@ class ProcessFaults:
             return
         snapshot, then = machine.disk.snapshot(), machine.boot
         bad_then = [digest for node, digest in field.budget.damaged if node == machine.node]
+        log_was_bad = field.budget.has_damaged_log(machine.node)
         await field.pause(5.0)
         if machine.is_up:
             machine.kill()
@@ -171,6 +172,8 @@ class ProcessFaults:
         field.lose(machine)
         machine.roll_back(snapshot)
         field.budget.damage(machine.node, bad_then)
+        if log_was_bad:
+            field.budget.damage_log(machine.node)
         await field.back_after(machine)
 
     def _all_remember_later(self, machine: Machine, boot: tuple[int, int]) -> bool:
