@@ -212,9 +212,8 @@ class Rejoin:
 
     def _is_done(self, partition: int, placement: Placement, comparison: Comparison) -> bool:
         node = self._membership.node
-        if node not in placement.eligible and partition not in comparison.partitions_left:
-            return True
-        return comparison.covered(placement, node)
+        concerns = node in placement.eligible or partition in comparison.partitions_left
+        return not concerns or comparison.covered(placement, node)
 
     def _client(self, peer: NodeId, comparison: Comparison) -> NodeClient:
         return NodeClient(

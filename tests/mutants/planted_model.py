@@ -117,8 +117,8 @@ MODEL_MUTANTS: Final = (
     Mutant(
         "model: a node rejoins without a cover",
         "node/rejoin.py",
-        "        return node not in placement.eligible or comparison.covered(placement, node)\n",
-        "        return node not in placement.eligible or bool(comparison.listed)\n",
+        "        return not concerns or comparison.covered(placement, node)\n",
+        "        return not concerns or bool(comparison.listed)\n",
         found_in("wiped-partly"),
     ),
     Mutant(

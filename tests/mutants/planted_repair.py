@@ -13,7 +13,7 @@ FACTS: Final = (
     "tests/ring/test_facts.py",
 )
 PLAN: Final = ("tests/ring/test_repair_plan.py", "tests/ring/test_keepers.py")
-REJOIN: Final = ("tests/node/test_rejoin.py",)
+REJOIN: Final = ("tests/node/test_rejoin.py", "tests/node/test_rejoin_leftovers.py")
 
 REPAIR_MUTANTS: Final = (
     Mutant(
@@ -209,8 +209,8 @@ REPAIR_MUTANTS: Final = (
     Mutant(
         "rejoin: what is left of partitions of others is not compared",
         "node/rejoin.py",
-        "        if node not in placement.eligible and partition not in comparison.partitions_left:\n",
-        "        if node not in placement.eligible:\n",
+        " = node in placement.eligible or partition in comparison.partitions_left\n",
+        " = node in placement.eligible\n",
         REJOIN,
     ),
     Mutant(

@@ -16,7 +16,7 @@ from ring.limits import LIST_ENTRIES_MAX, PARTITIONS
 from ring.listing import ClaimsReply, ListClaims, ListRecords, PageReply
 from ring.messages import Answer, GetRecord, PutRecord, Request
 from ring.quorum import Placement
-from ring.record import NO_ROOT, RecordKey, RecordKind, dead, live
+from ring.record import RecordKey, RecordKind, dead, live
 from tests.fakes.direct_transport import DirectTransport, receivers_answer
 from tests.fakes.small_cluster import SmallCluster, SmallNode, small_cluster
 from tests.fakes.virtual_time import in_virtual_time
@@ -115,32 +115,6 @@ async def test_a_late_put_does_not_outlive_the_purge_of_its_tombstone() -> None:
         assert not node.state_of(DIGEST).exists  # nobody has it, so it was purged
         assert node.holds(kept_key.digest)  # somebody has it: other digests are purged here
         assert (await node.store.put_root(KEY, RecordKind.DATA, 4, 1, BLOB)).floor == 1
-
-
-@pytest.mark.parametrize("purged", [False, True], ids=["deleted", "deleted and purged"])
-@in_virtual_time
-async def test_what_it_has_of_partitions_that_are_not_its_own_any_more_is_compared_too(
-    *, purged: bool
-) -> None:
-    """Seed 4375: its disk was rolled back to before a delete, when it was an owner."""
-    async with small_cluster(6, 3) as cluster:
-        eligible = [*cluster.owners(DIGEST), *cluster.spares(DIGEST)]
-        (node,) = (one for one in cluster.nodes.values() if one not in eligible)
-        await put(node)
-        for other in eligible:
-            if purged:
-                await other.store.raise_floor(DIGEST.partition, 1)
-            else:
-                await other.store.bury(KEY, 1)
-        clone = Introduce(node.node, Life(5, 1, 99), blank=False, receiver=False)
-        await eligible[0].service.membership.introduced(clone)
-        async with asyncio.timeout(10):
-            while node.service.membership.life.incarnation < 6:
-                await asyncio.sleep(0.01)
-        await node.until("voter")
-
-        assert node.state_of(DIGEST).root == (NO_ROOT if purged else dead(1))
-        assert not any(other.state_of(DIGEST).visible for other in eligible)
 
 
 @in_virtual_time
