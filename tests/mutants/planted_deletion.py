@@ -52,11 +52,10 @@ DELETION_MUTANTS: Final = (
     ),
     Mutant(
         "purge: a node that missed a layout purges all the same",
-        "node/collection/purge.py",
-        '                self.waiting[f"anybody who knows layout {epoch}"] += 1\n'
-        "                return False\n",
-        '                self.waiting[f"anybody who knows layout {epoch}"] += 1\n',
-        DRIVER,
+        "node/node_layouts.py",
+        " [epoch for epoch in range(1, self.live.epochs[0]) if epoch not in self.earlier]\n",
+        " []\n",
+        (*DRIVER, *LAYOUTS),
     ),
     Mutant(
         "purge: silence confirms",
