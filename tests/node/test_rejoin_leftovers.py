@@ -1,4 +1,4 @@
-"""A receiver that still has records of partitions that went to others: compared before it votes."""
+"""What a receiver may miss: leftovers of partitions that went to others, copies that move."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from ring.control import Introduce
 from ring.digest import Digest
 from ring.life import Life
+from ring.listing import ListRecords
 from ring.record import NO_ROOT, RecordKey, RecordKind, dead
 from tests.fakes.small_cluster import SmallCluster, SmallNode, small_cluster
 from tests.fakes.virtual_time import in_virtual_time
@@ -72,3 +73,22 @@ async def test_it_does_not_vote_on_what_it_has_left_before_a_cover_was_compared(
         for other in eligible[:3]:
             await other.start()
         await node.until("voter")
+
+
+@in_virtual_time
+async def test_a_copy_that_moves_to_a_peer_that_was_listed_already_is_not_missed() -> None:
+    async with small_cluster() as cluster:
+        first, node, last = cluster.nodes.values()
+        await node.end()
+        node.wipe()
+        await last.store.put_root(KEY, RecordKind.DATA, len(BLOB), 1, BLOB)
+        held = cluster.network.hold(last.node, ListRecords, caller=str(node.node))
+        await node.start()
+        async with asyncio.timeout(10):
+            while not held.waiting:
+                await asyncio.sleep(0.01)
+        await first.store.put_root(KEY, RecordKind.DATA, len(BLOB), 1, BLOB)
+        await last.store.drop(KEY)
+        held.release()
+        await node.until("voter")
+        assert node.holds(DIGEST)
