@@ -23,7 +23,6 @@ from ring.life import NodeId
 from ring.limits import LIST_ENTRIES_MAX, PARTITIONS
 from ring.listing import ListRecords, PageReply, check_page
 from ring.messages import Answer, expect
-from ring.quorum import Placement
 from ring.record import RecordEntry, RecordKey, RecordState, merge
 from ring.suspicion import Lane
 
@@ -98,7 +97,7 @@ class RecordLister:
         if not fanout.awaits_calls or not all(map(self._is_slow, fanout.silent)):
             return False
         nodes = [node for node, (answer, _) in pages.items() if self._cluster.is_current(answer)]
-        return all(_is_enough(one, nodes) for one in fanout.live.distinct_placements())
+        return all(one.is_both(nodes) for one in fanout.live.distinct_placements())
 
     def _is_slow(self, node: NodeId) -> bool:
         return node in self._silent or self._cluster.is_doubted(node, Lane.READS)
@@ -146,19 +145,11 @@ def _check_enough(
     live: LiveLayouts, start: RecordKey | None, last: RecordKey | None, nodes: list[NodeId]
 ) -> None:
     """Raise Unavailable unless enough nodes of every partition that the page spans answered."""
-    if all(_is_enough(placement, nodes) for placement in live.distinct_placements()):
+    if all(placement.is_both(nodes) for placement in live.distinct_placements()):
         return
     for partition in _partitions(start, last):
-        if not _is_enough(live.partition_placement(partition), nodes):
+        if not live.partition_placement(partition).is_both(nodes):
             raise Unavailable("too few nodes answered to list everything that is there")
-
-
-def _is_enough(placement: Placement, nodes: list[NodeId]) -> bool:
-    """A cover, so that no put is missed, and an ack set, so that no delete is.
-
-    With an odd number of copies and no spare they are the same.
-    """
-    return placement.is_cover(nodes) and placement.is_ack_set(nodes)
 
 
 def _joined(first: _Span, second: _Span) -> _Span:

@@ -67,20 +67,17 @@ class Comparison:
     """What the comparison of a block has learnt so far.
 
     block: its partitions.  listed: peers that were listed completely in every pass, and the life in
-    which they stored this node's and were listed.  left: records that are here of partitions that
-    are not this node's any more (rule 6).  seen: keys that any of them has.
+    which they stored this node's and were listed.  partitions_left, left: partitions that are not
+    this node's any more, and its records of them (rule 6).  seen: keys that any of them has.
     """
 
     block: range
     listed: dict[NodeId, Life]
-    left: set[RecordKey]
-    partitions_left: set[int] = field(init=False)
+    partitions_left: set[int] = field(default_factory=set)
+    left: set[RecordKey] = field(default_factory=set)
     floors: dict[int, int] = field(default_factory=dict)
     seen: set[RecordKey] = field(default_factory=set)
     pulled: int = 0
-
-    def __post_init__(self) -> None:
-        self.partitions_left = {key.digest.partition for key in self.left}
 
     def covered(self, placement: Placement, node: NodeId) -> bool:
         """Whether the listed peers, without `node` itself, are a cover."""
@@ -117,21 +114,20 @@ class Rejoin:
         size = PARTITIONS // await self._blocks(listed)
         for first in range(0, PARTITIONS, size):
             since, live = membership.receiver_since, membership.layouts.live
-            block = range(first, first + size)
-            comparison = Comparison(block, dict(listed), await self._left_in(block, live))
+            comparison = Comparison(range(first, first + size), dict(listed))
             if not await self._compare_block(live, comparison, since):
                 break
         if membership.marker is not None and membership.marker.receiver:
             membership.reason = self._missing_voters(", ".join(listed) or "none")
 
-    async def _left_in(self, block: range, live: LiveLayouts) -> set[RecordKey]:
+    async def _partitions_left(self, block: range, live: LiveLayouts) -> set[int]:
         """Rule 6."""
-        left: set[RecordKey] = set()
-        for partition in await self._store.facts.counted():
-            placement = live.partition_placement(partition)
-            if partition in block and self._membership.node not in placement.eligible:
-                left.update(key for key, _ in await self._store.facts.walk(partition))
-        return left
+        return {
+            partition
+            for partition in await self._store.facts.counted()
+            if partition in block
+            and self._membership.node not in live.partition_placement(partition).eligible
+        }
 
     async def _blocks(self, listed: dict[NodeId, Life]) -> int:
         """Into how many the partitions are divided: a power of two, by how much there is."""
@@ -160,11 +156,14 @@ class Rejoin:
         membership = self._membership
         if all(map(membership.votes, comparison.block)):
             return True
+        comparison.partitions_left = await self._partitions_left(comparison.block, live)
         for peer in list(comparison.listed):
             if not await self._take_floors_of(peer, comparison):
                 del comparison.listed[peer]
         if not self._can_win(live, comparison):
             return True
+        for partition in sorted(comparison.partitions_left):
+            comparison.left.update(key for key, _ in await self._store.facts.walk(partition))
         for _ in range(_PASSES):
             for peer in list(comparison.listed):
                 if not await self._list_peer(peer, comparison):

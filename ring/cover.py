@@ -148,7 +148,7 @@ class Cover:
 
     def _is_enough(self, nodes: Collection[NodeId]) -> bool:
         placement = self.placement
-        return placement.is_cover(nodes) and (not self._must_last or placement.is_ack_set(nodes))
+        return placement.is_both(nodes) if self._must_last else placement.is_cover(nodes)
 
     def _settle(self, node: NodeId) -> None:
         assert node in self.in_flight, node
@@ -167,7 +167,7 @@ class Cover:
         """
         expected = [node for node in self.in_flight if node not in self.late_nodes]
         hopeful = {*self.answers, *expected, *self._owners, *self._spares}
-        return self.placement.is_cover(hopeful) and self.placement.is_ack_set(hopeful)
+        return self.placement.is_both(hopeful)
 
     def _only_late_ones_in_flight(self) -> bool:
         """Whether nobody is waited for but nodes that may be dead."""

@@ -113,7 +113,8 @@ class LiveLayouts:
     the same nodes in the same order have the same one.
     """
 
-    __slots__ = ("_by_rows", "_distinct", "_placements", "epochs", "layouts", "nodes")
+    __slots__ = ("_by_rows", "_distinct", "_placements", "epochs", "layouts", "nodes",
+                 "retired")
 
     def __init__(self, layouts: tuple[Layout, ...]) -> None:
         assert 1 <= len(layouts) <= LAYOUTS_LIVE_MAX
@@ -123,6 +124,9 @@ class LiveLayouts:
         assert list(self.epochs) == sorted(set(self.epochs))
         every = [node for layout in reversed(layouts) for node in layout.nodes]
         self.nodes = tuple(dict.fromkeys(every))  # of all members; the newest layout's come first
+        # Refused by now: what an older live layout still counts on is not.
+        newest = layouts[-1].retired
+        self.retired = tuple(n for n in newest if all(n in one.retired for one in layouts))
         self._placements: list[Placement | None] = [None] * PARTITIONS
         self._by_rows: dict[tuple[bytes, ...], Placement] = {}
         self._distinct: tuple[Placement, ...] | None = None
@@ -136,12 +140,6 @@ class LiveLayouts:
     def newest(self) -> Layout:
         """The layout with the highest epoch."""
         return self.layouts[-1]
-
-    @property
-    def retired(self) -> tuple[NodeId, ...]:
-        """Node ids that are refused by now: what an older live layout still counts on is not."""
-        newest = self.newest.retired
-        return tuple(node for node in newest if all(node in one.retired for one in self.layouts))
 
     @property
     def members(self) -> tuple[Member, ...]:

@@ -98,3 +98,10 @@ class Placement:
             if not group.is_cover(nodes):
                 return False
         return True
+
+    def is_both(self, nodes: Collection[NodeId]) -> bool:
+        """Whether they are a cover, which misses no put, and an ack set, which misses no delete.
+
+        With an odd number of copies and no spare these are the same.
+        """
+        return self.is_cover(nodes) and self.is_ack_set(nodes)

@@ -114,10 +114,12 @@ class WriteQuorum:
     def _needs_more(self, targets: list[NodeId]) -> bool:
         """Whether those who may soon have acked are no ack set, and more spares would make one."""
         is_ack_set = self.placement.is_ack_set
-        likely = {*self.acks, *targets, *(n for n in self.in_flight if n not in self.late_nodes)}
+        likely = {*self._likely(), *targets}
         return not is_ack_set(likely) and is_ack_set({*likely, *self._untried_spares})
 
     def _expected(self) -> set[NodeId]:
         """Nodes that acked or may well do so soon."""
-        untried = (*self._untried_owners, *self._untried_spares)
-        return {*self.acks, *untried, *(n for n in self.in_flight if n not in self.late_nodes)}
+        return {*self._likely(), *self._untried_owners, *self._untried_spares}
+
+    def _likely(self) -> set[NodeId]:
+        return {*self.acks, *(node for node in self.in_flight if node not in self.late_nodes)}
