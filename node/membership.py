@@ -29,7 +29,7 @@ from msgspec.structs import replace
 from node.last_heard import LastHeard
 from node.marker import ALL_PARTITIONS, Marker, NodeFiles
 from node.node_layouts import NodeLayouts
-from node.standing import admit_blank, fence, fenced_by, incarnation_in, next_boot
+from node.standing import Step, admit_blank, fence, fenced_by, incarnation_in, next_boot
 from ring.codec import Sender
 from ring.control import Introduce, IntroducedReply
 from ring.errors import Fenced, HoldfastError, NotAdmitted, WrongEpoch
@@ -280,7 +280,8 @@ class Membership:
         if admission.reason != self.reason:
             log.info("blank data directory", node=self.node, reason=admission.reason)
             self.reason = admission.reason
-        if admission.marker is not None:
+        if admission.step is Step.BEGIN:
+            assert admission.marker is not None
             await self._adopt(admission.marker)
         else:
             await asyncio.sleep(BLANK_RETRY_S)
