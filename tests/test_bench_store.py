@@ -143,7 +143,7 @@ async def test_a_store_on_the_counting_disk_keeps_what_it_is_given(tmp_path: Pat
 
 async def test_a_round_goes_from_one_checkpoint_of_the_store_to_the_next(tmp_path: Path) -> None:
     disk = CountingDisk(str(tmp_path))
-    upkeep = UpkeepSettings(interval_s=0.01, checkpoint_bytes=MIB)
+    upkeep = UpkeepSettings(interval_s=0.01, checkpoint_bytes=MIB // 8)
     async with opened(Kind.PAGES, tmp_path, PageSettings(upkeep=upkeep), disk) as store:
         wrote, count = await stored_in_a_round(store, disk, 16, 100_000)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -31,7 +32,7 @@ _BUDGET_DELETES: Final = 4.0
 _LIMIT_OF: Final = "every byte written once"
 _WRITERS: Final = 16
 _SEGMENTS_MIN: Final = 12
-_AT_ONCE: Final = 1_000
+_ENDS_OF_A_ROUND: Final = 2  # of the checkpoint before it and of its own
 _TOMBSTONES_SHARE: Final = 4  # one for so many live records
 UNTHROTTLED: Final = 1e12
 
@@ -74,16 +75,25 @@ async def stored_in_a_round(
     the next, and how many records were put meanwhile.  RowFailed when that takes too many.
     """
     assert isinstance(store, PageRecordStore)
-    count = 0
-    before, first = disk.written(), 0
-    for checkpoints in (store.upkeep.checkpoints_total + 1, store.upkeep.checkpoints_total + 2):
-        before, first = disk.written(), count
-        while store.upkeep.checkpoints_total < checkpoints:
-            if count >= records_max:
-                raise RowFailed(f"no two checkpoints within {records_max:,} puts")
-            await load.puts(store, iter(bodies.make(_AT_ONCE, SMALL_BYTES)), writers)
-            count += _AT_ONCE
-    return disk.written().since(before), count - first
+    upkeep = store.upkeep
+    ends: list[tuple[Written, int]] = []
+
+    def puts() -> Iterator[Body]:
+        """Looks before each put, so that no checkpoint ends unseen however quick they are."""
+        seen = upkeep.checkpoints_total
+        for count in range(records_max):
+            if upkeep.checkpoints_total != seen:
+                seen = upkeep.checkpoints_total
+                ends.append((disk.written(), count))
+                if len(ends) == _ENDS_OF_A_ROUND:
+                    return
+            yield bodies.body_of(os.urandom(SMALL_BYTES))
+
+    await load.puts(store, puts(), writers)
+    if len(ends) < _ENDS_OF_A_ROUND:
+        raise RowFailed(f"no two checkpoints within {records_max:,} puts")
+    (before, first), (after, last) = ends
+    return after.since(before), last - first
 
 
 def parts(wrote: Written, stored_bytes: int) -> str:
