@@ -55,10 +55,14 @@ def factor(result: Result) -> float:
 def is_kept(result: Result) -> bool:
     """Promise P12: counted over the whole fault, times from its fifth second on.
 
-    Of an overload: that it leaves nothing behind.  Requests that come right after it are answered.
+    Of an overload: that everybody hears something, be it a refusal, and that it leaves nothing
+    behind: requests that come right after it are answered.
     """
     if result.fault.is_overload:
-        return result.after.success >= GOOD_AFTER_FLOOD_MIN and not wrong_answers(result)
+        failures = (*result.first.failures, *result.during.failures)
+        heard = not any(what.endswith(" 0") for what in failures)
+        is_over = result.after.success >= GOOD_AFTER_FLOOD_MIN
+        return heard and is_over and not wrong_answers(result)
     first, during = result.first, result.during
     success = (first.good + during.good) / max(1, first.requests + during.requests)
     return success >= SUCCESS_MIN and factor(result) <= P99_FACTOR_MAX and not result.refused

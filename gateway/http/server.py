@@ -26,12 +26,12 @@ from prometheus_client import CollectorRegistry
 
 from gateway.http.config import HttpConfig
 from gateway.http.connection import Connection
+from gateway.http.listener import Listener
 from gateway.http.operator_views import OperatorViews
 from gateway.http.service import Service
 from ring.errors import Unsupported
 from ring.seams import BlobStore, Clock, Randomness
 
-_BACKLOG: Final = 1_024
 _PARSER_IN_C: Final = "aiohttp._http_parser"
 
 
@@ -54,7 +54,7 @@ class HttpDoor:
         )
         self._config = config
         self._alive: dict[Connection, None] = {}
-        self._servers: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._is_changed = asyncio.Event()
         self._log = structlog.get_logger("gateway.http")
@@ -68,25 +68,22 @@ class HttpDoor:
         if HttpRequestParser.__module__ != _PARSER_IN_C:
             raise Unsupported("aiohttp runs without its C extensions; install one of its wheels")
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: Connection(loop, self._service, self._alive, self._is_changed.set),
-            host,
-            port,
-            backlog=_BACKLOG,
-            reuse_port=reuse_port or None,
+        listener = Listener(
+            loop, lambda: Connection(loop, self._service, self._alive, self._is_changed.set)
         )
-        self._servers.append(server)
+        address = await listener.open(host, port, reuse_port=reuse_port)
+        self._listeners.append(listener)
         if self._sweeper is None:
             self._sweeper = loop.create_task(self._sweep(loop))
-        name = server.sockets[0].getsockname()
-        return str(name[0]), int(name[1])
+        return address
 
     async def stop(self, deadline_s: float) -> None:
         """Finish what is in flight within the deadline, abort the rest; idempotent."""
         self._service.operators.is_stopping = True
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
+        await asyncio.gather(*(listener.arrived() for listener in listeners))
         for connection in list(self._alive):
             connection.stop()
         try:

@@ -282,4 +282,38 @@ _HTTP: Final = (
     ),
 )
 
-DOOR_MUTANTS: Final = (*_FILE_STORE, *_HTTP)
+_LISTENER: Final = (
+    Mutant(
+        "door: one connection is let in a turn",
+        "gateway/http/listener.py",
+        "        for _ in range(_AT_ONCE):\n",
+        "        for _ in range(1):\n",
+        (HTTP + "listener.py",),
+    ),
+    Mutant(
+        "door: a crowd is let in before anybody else has a turn",
+        "gateway/http/listener.py",
+        "        for _ in range(_AT_ONCE):\n",
+        "        for _ in range(_BACKLOG):\n",
+        (HTTP + "listener.py",),
+    ),
+    Mutant(
+        "door: without descriptors nobody is let in ever again",
+        "gateway/http/listener.py",
+        "        del self._pauses[listening]\n"
+        "        self._loop.add_reader(listening, self._take, listening)\n",
+        "        del self._pauses[listening]\n",
+        (HTTP + "listener.py",),
+    ),
+    Mutant(
+        "door: without descriptors it tries in every turn",
+        "gateway/http/listener.py",
+        "                self._loop.remove_reader(listening)\n"
+        "                self._pauses[listening] = self._loop.call_later(_PAUSE_S, self._go_on, "
+        "listening)\n",
+        "",
+        (HTTP + "listener.py",),
+    ),
+)
+
+DOOR_MUTANTS: Final = (*_FILE_STORE, *_HTTP, *_LISTENER)
