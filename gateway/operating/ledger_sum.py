@@ -69,15 +69,17 @@ def _prefixes(counted: int) -> list[str]:
 
 
 def _words(view: View, copies: Sequence[int]) -> str:
-    digests = f"{view['digests']:,} digests"
+    digests = f"{view['digests']:,} digest{'' if view['digests'] == 1 else 's'}"
     if view["whole"]:
         return f"whole: all of {digests} have all their copies, counted {_ago(view)} s ago"
     parts = []
     if view["short"]:
         none = f", {copies[0]:,} of them none at all" if copies[0] else ""
-        parts.append(f"{view['short']:,} of {digests} have fewer copies than they should{none}")
+        have = "has" if view["short"] == 1 else "have"
+        parts.append(f"{view['short']:,} of {digests} {have} fewer copies than they should{none}")
     if view["unsettled"]:
-        parts.append(f"{view['unsettled']:,} differences are still to be looked at")
+        are = "difference is" if view["unsettled"] == 1 else "differences are"
+        parts.append(f"{view['unsettled']:,} {are} still to be looked at")
     if view["partitions_uncounted"]:
         prefixes = view["uncounted_prefixes"]
         assert isinstance(prefixes, list)

@@ -19,7 +19,7 @@ def summary(live: LiveLayouts, silent: Sequence[str]) -> str:
     if not silent:
         return f"all {len(members)} nodes vote: everything reads and writes"
     placements = live.distinct_placements()
-    down = f"{', '.join(silent)} of {len(members)} nodes cannot vote"
+    down = f"{len(silent)} of {len(members)} nodes cannot vote ({', '.join(silent)})"
     if not all(placement.is_ack_set(voting) for placement in placements):
         return (
             f"{down}: writes fail with 503 where too few are left; what is there still reads "

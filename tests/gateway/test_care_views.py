@@ -82,7 +82,7 @@ async def test_a_copy_that_is_missing_is_counted_and_whole_is_said_after_a_recou
         view = await until(lambda ledger: ledger["short"], gateway)
         assert view["ledger"]["copies"]["2"] == 1
         assert view["ledger"]["waiting_bytes"] == len(BLOB)
-        assert view["ledger"]["words"].startswith("not whole: 1 of 1 digests have fewer copies")
+        assert view["ledger"]["words"].startswith("not whole: 1 of 1 digest has fewer copies")
         view = await until(lambda ledger: ledger["whole"], gateway)
         assert cluster.owners(DIGEST)[2].holds(DIGEST)
         for row in view["nodes"]:

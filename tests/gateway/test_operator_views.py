@@ -49,11 +49,11 @@ async def test_a_healthy_cluster() -> None:
 @pytest.mark.parametrize(
     ("count", "down", "summary", "ready"),
     [
-        (3, 1, "n0 of 3 nodes cannot vote: everything reads and writes; a second failure", True),
-        (3, 2, "n0, n1 of 3 nodes cannot vote: writes fail with 503 where too few are left", False),
-        (5, 1, "n0 of 5 nodes cannot vote: everything reads and writes; one more may fail", True),
-        (5, 2, "n0, n1 of 5 nodes cannot vote: everything reads and writes, but absence", True),
-        (5, 3, "n0, n1, n2 of 5 nodes cannot vote: writes fail with 503", False),
+        (3, 1, "1 of 3 nodes cannot vote (n0): everything reads and writes; a second", True),
+        (3, 2, "2 of 3 nodes cannot vote (n0, n1): writes fail with 503 where too few", False),
+        (5, 1, "1 of 5 nodes cannot vote (n0): everything reads and writes; one more", True),
+        (5, 2, "2 of 5 nodes cannot vote (n0, n1): everything reads and writes, but absence", True),
+        (5, 3, "3 of 5 nodes cannot vote (n0, n1, n2): writes fail with 503", False),
     ],
 )
 @in_virtual_time

@@ -86,7 +86,7 @@ STATUS = {
     "replicas": 3,
     "write_quorum": 2,
     "nodes": NODES,
-    "summary": "node-3 of 3 nodes cannot vote: everything reads and writes",
+    "summary": "1 of 3 nodes cannot vote (node-3): everything reads and writes",
     "ledger": LEDGER,
     "healthy": False,
 }

@@ -235,7 +235,7 @@ async def test_status_says_what_works_and_who_is_away(shell: Shell) -> None:
 
     assert value.json == STATUS
     assert plain.text.startswith(
-        "node-3 of 3 nodes cannot vote: everything reads and writes\n"
+        "1 of 3 nodes cannot vote (node-3): everything reads and writes\n"
         "\n"
         "cluster c0ffee, layout 1: 3 copies of every blob, stored when 2 are\n"
         "\n"
