@@ -20,7 +20,7 @@ STATES ?= 20000
 # One more than there are cores: tests of real processes mostly wait.
 TEST_WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) + 1 )))
 
-.PHONY: help up test lint types tests sim model crash powercut mutants bench bench-json compose-test clean
+.PHONY: help up test lint types tests sim model crash powercut nemesis mutants bench bench-json compose-test clean
 
 help:  ## List these commands
 	@echo "Holdfast. Usage: make COMMAND"
@@ -57,6 +57,9 @@ crash: $(VENV)/installed-test  ## Start stores from STATES=20000 power cuts, eac
 
 powercut: $(VENV)/installed-test  ## Cut the power on real ext4, kill -9, break the disk (needs root)
 	@$(BIN)/python -m tests.powercut $(ARGS)
+
+nemesis: $(VENV)/installed-test  ## Random faults on real processes (needs root; ARGS="--seed 7 --seconds 300")
+	@$(BIN)/python -m tests.nemesis $(ARGS)
 
 mutants: $(VENV)/installed-test  ## Plant known bugs; fails when the tests miss one
 	@$(BIN)/python -m tests.mutants $(ARGS)

@@ -168,6 +168,7 @@ class CareReport:
             claims_done=done,
             incidents=self._incidents.of(key),
             is_waiting=self._repair.queue.has(key),
+            is_left_over=key in self._repair.left_over,
             trouble=_short(self._repair.copier.troubles.get(key, "")),
             quarantined=tuple(places[-PLACES_MAX:]),
             now_s=self._now_s(),

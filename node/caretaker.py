@@ -88,7 +88,7 @@ class Caretaker:
             counters=counters,
             served=served,
             incidents=incidents,
-            is_garbage=self.collection.is_garbage,
+            garbage=self.collection,
         )
         self.scrub = Scrub(
             membership=membership,

@@ -36,6 +36,8 @@ class LedgerCount(Struct, frozen=True):
     led: bit p % 8 of byte p // 8 stands for partition p.
     copies: digests with 0, 1, 2, 3 and more copies.  short: those with fewer than they shall have.
     unsettled: differences of which this node cannot say what they are before it has looked.
+    left_over: chunks of uploads that were broken off, which some keepers have and others need not
+        fetch: they go when their grace is over.  They count nowhere else.
     waiting_bytes: of copies that are known to be missing.
     oldest_verified_s: wall-clock second at which the copy here that was hashed longest ago was
         hashed (a lower bound), 0 when there is none.
@@ -47,6 +49,7 @@ class LedgerCount(Struct, frozen=True):
     copies: tuple[int, ...]
     short: int
     unsettled: int
+    left_over: int
     waiting_bytes: int
     oldest_verified_s: int
     age_ms: int
@@ -101,6 +104,7 @@ def _pack_ledger(ledger: LedgerCount) -> Packed:
         list(ledger.copies),
         ledger.short,
         ledger.unsettled,
+        ledger.left_over,
         ledger.waiting_bytes,
         ledger.oldest_verified_s,
         ledger.age_ms,
@@ -109,7 +113,7 @@ def _pack_ledger(ledger: LedgerCount) -> Packed:
 
 
 def _parse_ledger(value: object) -> LedgerCount:
-    led, copies, short, unsettled, waiting, oldest, age, nodes = row(value, 8)
+    led, copies, short, unsettled, left_over, waiting, oldest, age, nodes = row(value, 9)
     bitmap = octets(led, PARTITION_BITMAP_BYTES)
     counts = tuple(map(integer, items(copies, COPIES_TOLD)))
     if len(bitmap) != PARTITION_BITMAP_BYTES or len(counts) != COPIES_TOLD:
@@ -119,6 +123,7 @@ def _parse_ledger(value: object) -> LedgerCount:
         copies=counts,
         short=integer(short),
         unsettled=integer(unsettled),
+        left_over=integer(left_over),
         waiting_bytes=integer(waiting),
         oldest_verified_s=integer(oldest),
         age_ms=integer(age),
@@ -216,6 +221,7 @@ class RecordStory(Reply, frozen=True):
 
     claims: how many recipes claim it, `claims_done` false when that is not all.
     is_waiting: whether a repair of it waits for its turn.  trouble: why the last one failed.
+    is_left_over: whether it is a chunk that no blob needs, which nobody need fetch.
     quarantined: where bad copies of it are kept on the node, below its data directory.
     now_s: the node's wall clock, to which the times of incidents are to be compared.
     """
@@ -226,6 +232,7 @@ class RecordStory(Reply, frozen=True):
     claims_done: bool
     incidents: tuple[Incident, ...]
     is_waiting: bool
+    is_left_over: bool
     trouble: str
     quarantined: tuple[str, ...]
     now_s: int
@@ -238,6 +245,7 @@ class RecordStory(Reply, frozen=True):
             self.claims_done,
             incidents,
             self.is_waiting,
+            self.is_left_over,
             self.trouble,
             list(self.quarantined),
             self.now_s,
@@ -245,13 +253,14 @@ class RecordStory(Reply, frozen=True):
 
     @classmethod
     def parse(cls, fields: Sequence[object]) -> Self:
-        state, claims, done, incidents, waiting, trouble, places, now_s = row(fields, 8)
+        state, claims, done, incidents, waiting, left, trouble, places, now_s = row(fields, 9)
         return cls(
             state=parse_state(state),
             claims=integer(claims),
             claims_done=flag(done),
             incidents=tuple(map(_incident, items(incidents, INCIDENTS_TOLD_MAX))),
             is_waiting=flag(waiting),
+            is_left_over=flag(left),
             trouble=text(trouble, REMARK_CHARACTERS_MAX),
             quarantined=tuple(text(place, 1024) for place in items(places, PLACES_MAX)),
             now_s=integer(now_s),

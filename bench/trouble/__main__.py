@@ -77,7 +77,8 @@ def _inside(options: argparse.Namespace, made: Network) -> int:
     folder = Path(tempfile.mkdtemp(prefix="holdfast-trouble-", dir=options.dir))
     try:
         with freezable_disk(folder) as disk:
-            cluster = TroubledCluster(folder, options.nodes, made, disk.place / "data")
+            elsewhere = {1: disk.place / "data"}
+            cluster = TroubledCluster(folder, options.nodes, made, elsewhere=elsewhere)
             try:
                 cluster.start()
                 place = Place(cluster, made, disk)

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from bench.ask import is_ready
@@ -24,62 +26,73 @@ _POLL_S: Final = 0.05
 
 
 class TroubledCluster:
-    """Node 1 is the one that gets into trouble; its data may lie on a disk of its own."""
+    """Nodes counted from 1, gateways from 0 with a port of `ports` each.
 
-    def __init__(self, folder: Path, nodes: int, network: Network, victim_data: Path) -> None:
+    elsewhere: data directories that are not in the folder.  settings: further lines of `[node]`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        nodes: int,
+        network: Network,
+        *,
+        elsewhere: Mapping[int, Path] = MappingProxyType({}),
+        ports: Sequence[int] = (PORT,),
+        settings: str = "",
+    ) -> None:
         self.nodes = nodes
+        self.ports = ports
+        self.log_path = folder / "cluster.log"
         self._folder = folder
         self._network = network
-        self._victim_data = victim_data
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._log = (folder / "cluster.log").open("wb")
+        self._elsewhere = elsewhere
+        self._settings = settings
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._log = self.log_path.open("wb")
+
+    def data(self, number: int) -> Path:
+        """Where a node keeps everything."""
+        return self._elsewhere.get(number, self._folder / f"data-{number}")
 
     def start(self) -> None:
         """Write configurations and start everything; RowFailed when it does not become ready."""
-        secret = self._folder / "secret"
-        secret.write_text(secrets.token_hex(32))
-        secret.chmod(0o600)
-        seed = secrets.token_hex(8)
-        members = "\n".join(
-            f'[[cluster.members]]\nid = "node-{number}"\n'
-            f'address = "{self._network.address(number)}:{NODE_PORT}"\n'
-            for number in self._numbers()
-        )
-        cluster = (
-            f'[cluster]\nseed = "{seed}"\nreplicas = {REPLICAS}\nsecret_file = "secret"\n'
-            f"{members}"
-        )
-        for number in self._numbers():
-            data = self._victim_data if number == 1 else self._folder / f"data-{number}"
-            address = f"{self._network.address(number)}:{NODE_PORT}"
-            (self._folder / f"node-{number}.toml").write_text(
-                f'[node]\nid = "node-{number}"\ndata_dir = "{data}"\nlisten = "{address}"\n'
-                f"accept_blank = true\n\n{cluster}"
-            )
-        (self._folder / "gateway.toml").write_text(
-            f'[gateway]\nlisten = "127.0.0.1:{PORT}"\n\n{cluster}'
-        )
+        self._configure()
         for number in self._numbers():
             self.start_node(number)
-        self._start(0, [sys.executable, "-m", "holdfast", "gateway", "--config", "gateway.toml"])
+        for index in range(len(self.ports)):
+            self.start_gateway(index)
         give_up_s = time.perf_counter() + _READY_S
-        while not is_ready(PORT):
+        while not all(is_ready(port) for port in self.ports):
             if time.perf_counter() > give_up_s:
-                words = (self._folder / "cluster.log").read_text(errors="replace")[-2000:]
+                words = self.log_path.read_text(errors="replace")[-2000:]
                 raise RowFailed(f"the cluster was not ready after {_READY_S:.0f} s:\n{words}")
             time.sleep(_POLL_S)
 
     def start_node(self, number: int) -> None:
         """Start a node's process on what it has."""
-        argv = [sys.executable, "-m", "holdfast", "node", "--config", f"node-{number}.toml"]
-        self._start(number, self._network.inside(self._network.namespace(number), *argv))
+        name = _node(number)
+        argv = [sys.executable, "-m", "holdfast", "node", "--config", f"{name}.toml"]
+        self._start(name, self._network.inside(self._network.namespace(number), *argv))
 
     def signal_node(self, number: int, what: signal.Signals) -> None:
         """Send a signal to a node's process, and wait for its end if that kills it."""
-        process = self._processes[number]
-        process.send_signal(what)
-        if what == signal.SIGKILL:
-            process.wait()
+        self._signal(_node(number), what)
+
+    def start_gateway(self, index: int) -> None:
+        """Start a gateway's process."""
+        name = _gateway(index)
+        argv = [sys.executable, "-m", "holdfast", "gateway", "--config", f"{name}.toml"]
+        self._start(name, argv)
+
+    def kill_gateway(self, index: int) -> None:
+        """Kill a gateway's process and wait for its end."""
+        self._signal(_gateway(index), signal.SIGKILL)
+
+    def ended(self) -> dict[str, int]:
+        """The processes that are not running, with their exit status."""
+        found = {name: process.poll() for name, process in self._processes.items()}
+        return {name: status for name, status in found.items() if status is not None}
 
     def stop(self) -> None:
         """End every process, frozen ones too."""
@@ -98,9 +111,40 @@ class TroubledCluster:
     def _numbers(self) -> range:
         return range(1, self.nodes + 1)
 
-    def _start(self, number: int, argv: list[str]) -> None:
+    def _configure(self) -> None:
+        secret = self._folder / "secret"
+        secret.write_text(secrets.token_hex(32))
+        secret.chmod(0o600)
+        seed = secrets.token_hex(8)
+        addresses = {n: f"{self._network.address(n)}:{NODE_PORT}" for n in self._numbers()}
+        members = "\n".join(
+            f'[[cluster.members]]\nid = "{_node(number)}"\naddress = "{address}"\n'
+            for number, address in addresses.items()
+        )
+        cluster = (
+            f'[cluster]\nseed = "{seed}"\nreplicas = {REPLICAS}\nsecret_file = "secret"\n'
+            f"{members}"
+        )
+        for number, address in addresses.items():
+            name = _node(number)
+            (self._folder / f"{name}.toml").write_text(
+                f'[node]\nid = "{name}"\ndata_dir = "{self.data(number)}"\n'
+                f'listen = "{address}"\naccept_blank = true\n{self._settings}\n{cluster}'
+            )
+        for index, port in enumerate(self.ports):
+            (self._folder / f"{_gateway(index)}.toml").write_text(
+                f'[gateway]\nlisten = "127.0.0.1:{port}"\n\n{cluster}'
+            )
+
+    def _signal(self, name: str, what: signal.Signals) -> None:
+        process = self._processes[name]
+        process.send_signal(what)
+        if what == signal.SIGKILL:
+            process.wait()
+
+    def _start(self, name: str, argv: list[str]) -> None:
         environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
-        self._processes[number] = subprocess.Popen(
+        self._processes[name] = subprocess.Popen(
             argv,
             cwd=self._folder,
             env=environ,
@@ -108,3 +152,11 @@ class TroubledCluster:
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
+
+
+def _node(number: int) -> str:
+    return f"node-{number}"
+
+
+def _gateway(index: int) -> str:
+    return f"gateway-{index}"

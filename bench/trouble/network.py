@@ -79,6 +79,13 @@ class Network:
             rule = (chains[direction], "!", "-i" if direction == "in" else "-o", "lo", "-j", "DROP")
             run(*self.inside(self.namespace(number), "iptables", "-A", *rule))
 
+    def thin(self, number: int, share: float) -> None:
+        """From now on such a share of a node's packets vanishes, each way, at random."""
+        statistic = ("-m", "statistic", "--mode", "random", "--probability", f"{share}")
+        for chain, device in (("INPUT", "-i"), ("OUTPUT", "-o")):
+            rule = (chain, "!", device, "lo", *statistic, "-j", "DROP")
+            run(*self.inside(self.namespace(number), "iptables", "-A", *rule))
+
     def heal(self, number: int) -> None:
         """Nothing vanishes any more."""
         run(*self.inside(self.namespace(number), "iptables", "-F"))

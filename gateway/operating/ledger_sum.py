@@ -21,7 +21,7 @@ _NAMES = (*map(str, range(COPIES_TOLD - 1)), "more")
 def add_up(
     nodes: Sequence[NodeId], counts: Mapping[NodeId, LedgerCount], reasons: Mapping[NodeId, str]
 ) -> View:
-    """Keys: copies (0, 1, 2, 3, more), digests, short, unsettled, waiting_bytes,
+    """Keys: copies (0, 1, 2, 3, more), digests, short, unsettled, left_over, waiting_bytes,
     oldest_verified_s, counted_s_ago, partitions_uncounted, uncounted_prefixes (the digits with
     which the digests of these begin, some of them), partitions_counted_twice,
     not_counting (node: why), not_compared (node: which keepers), whole, words.
@@ -42,6 +42,7 @@ def add_up(
         "digests": sum(copies),
         "short": sum(count.short for count in known),
         "unsettled": sum(count.unsettled for count in known),
+        "left_over": sum(count.left_over for count in known),
         "waiting_bytes": sum(count.waiting_bytes for count in known),
         "oldest_verified_s": min(ages, default=None),
         "counted_s_ago": max((count.age_ms for count in known), default=0) / 1000,
@@ -59,7 +60,7 @@ def add_up(
         view[key]
         for key in ("short", "unsettled", "partitions_uncounted", "partitions_counted_twice")
     )
-    return view | {"words": _words(view, copies)}
+    return view | {"words": _words(view, copies) + _left_over(sum(c.left_over for c in known))}
 
 
 def _prefixes(counted: int) -> list[str]:
@@ -94,6 +95,13 @@ def _words(view: View, copies: Sequence[int]) -> str:
             " agree at the moment on who leads them"
         )
     return "not whole: " + "; ".join(parts)
+
+
+def _left_over(chunks: int) -> str:
+    if not chunks:
+        return ""
+    what = "chunk that no blob needs goes" if chunks == 1 else "chunks that no blob needs go"
+    return f"; besides, {chunks:,} {what} when the grace of uploads is over"
 
 
 def _ago(view: View) -> str:

@@ -123,6 +123,9 @@ def _of_the_record(
     is_wanted = is_live(root) or claims > 0
     holders = [node for node, story in told.items() if story.state.held]
     words = [_what_it_is(root, claims, told)]
+    if any(story.is_left_over for story in told.values()) and not is_live(root):
+        words.append(f"its bytes are on {_list(holders)}, and go when the grace is over")
+        return words + _quarantined(told)
     if not is_wanted:
         if holders:
             words.append(
@@ -157,6 +160,8 @@ def _what_it_is(root: Root, claims: int, told: Stories) -> str:
         generation = generation_of(root)
         again = f", in generation {generation} (deleted and put again)" if generation > 1 else ""
         return f"a {'large blob' if large else 'blob'} of {size:,} bytes{large}{again}"
+    if claims and any(story.is_left_over for story in told.values()):
+        return f"a chunk of {size:,} bytes of an upload that was broken off: no blob needs it"
     if claims:
         needing = "1 large blob needs" if claims == 1 else f"{claims:,} large blobs need"
         return f"a chunk of {size:,} bytes that {needing}"

@@ -101,6 +101,10 @@ class Collection:
         """See Collector: repair asks before it fetches a chunk of which nothing is here."""
         return await self._collector.is_garbage(key, claimants)
 
+    async def is_left_over(self, key: RecordKey) -> bool:
+        """See Collector: repair asks before it tells others of a chunk that is here."""
+        return await self._collector.is_left_over(key)
+
     def was_collected(self, key: RecordKey) -> bool:
         """Whether a chunk was collected here a moment ago."""
         return self._collector.was_collected(key)

@@ -82,6 +82,10 @@ class Collector:
             return False
         return UNCOVERED not in words or self.was_collected(key)
 
+    async def is_left_over(self, key: RecordKey) -> bool:
+        """Whether a chunk that is here is one that nobody needs, as a cover says now."""
+        return (await self.judge([key]))[key] is None
+
     def is_due(self, entry: RecordEntry, *, hinted: bool = False) -> bool:
         """Whether the grace of a chunk that nobody needs is over.
 

@@ -7,15 +7,16 @@ Rules:
     if it does not hold when a record has its turn, everybody is asked once more.
 3.  A live recipe is taken in only when its chunks are where they belong (recipe_check).
 4.  Peers that keep the record and lack what is known are told; nothing is ever pushed.
-5.  A chunk that nobody claims any more is left to the collector, which would remove it again.
+5.  A chunk of which everybody's claimants are gone, or never came to be, is left to the collector,
+    which would remove it again: it is not fetched, and nobody is told of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
 
 import structlog
 from msgspec.structs import replace
@@ -40,8 +41,16 @@ from ring.recipe import Recipe
 from ring.record import RecordKey, RecordKind, RecordState, is_live
 from ring.repair_plan import Need, RepairPlan, plan_repair
 
-IsGarbage = Callable[[RecordKey, Sequence[Digest]], Awaitable[bool]]
-"""Whether a chunk with these claimants, of which nothing is here, is not worth fetching."""
+
+class Garbage(Protocol):
+    """Knows chunks that nobody needs."""
+
+    async def is_garbage(self, key: RecordKey, claimants: Sequence[Digest]) -> bool:
+        """Whether a chunk with these claimants, of which nothing is here, is not worth fetching."""
+
+    async def is_left_over(self, key: RecordKey) -> bool:
+        """Whether nobody needs a chunk that is here."""
+
 
 _TROUBLES_MAX: Final = 1_000
 
@@ -64,8 +73,9 @@ class Copier:
         *,
         incidents: Incidents,
         copies_at_once: int,
-        is_garbage: IsGarbage | None = None,
+        garbage: Garbage | None = None,
         when_agreed: Callable[[RecordKey], None] | None = None,
+        when_left: Callable[[RecordKey], None] | None = None,
     ) -> None:
         self.absent: tuple[NodeId, ...] = ()
         self.troubles: dict[RecordKey, str] = {}
@@ -76,9 +86,10 @@ class Copier:
         self._counters = counters
         self._incidents = incidents
         self._when_agreed = when_agreed
+        self._when_left = when_left
         self._turns = asyncio.Semaphore(copies_at_once)
         self._recipes = RecipeCheck(membership, store, peers)
-        self._is_garbage = is_garbage
+        self._garbage = garbage
 
     async def attend(self, tasks: Sequence[RepairTask]) -> list[RepairTask]:
         """Look at records; those that have to be looked at again."""
@@ -121,6 +132,10 @@ class Copier:
         placement = self._membership.layouts.live.placement(key.digest)
         nodes = keepers(placement, self.absent)
         own, plan = self._plan(key, answers)
+        if await self._is_left_over(key, own, plan, answers):
+            self.troubles.pop(key, None)
+            self._leave(key)
+            return True
         for node in plan.lacking:
             lacking.setdefault(node, []).append(key)
         if plan.need is Need.NOTHING:
@@ -138,6 +153,27 @@ class Copier:
         if done:
             self.troubles.pop(key, None)
         return done
+
+    async def _is_left_over(
+        self,
+        key: RecordKey,
+        own: Description,
+        plan: RepairPlan,
+        answers: Mapping[NodeId, Description],
+    ) -> bool:
+        """Rule 5, of a chunk that is here: whether others lack nothing else of it."""
+        if self._garbage is None or plan.need is not Need.NOTHING or not plan.lacking:
+            return False
+        if is_live(plan.root) or not own.state.claimed:
+            return False
+        if any(answers[node].state.root < plan.root for node in plan.lacking):
+            return False
+        return await self._garbage.is_left_over(key)
+
+    def _leave(self, key: RecordKey) -> None:
+        self._counters["repair_left_to_collector_total"] += 1
+        if self._when_left is not None:
+            self._when_left(key)
 
     def _guard(self, key: RecordKey) -> PullGuard:
         return PullGuard(self._store.facts, self._membership, key.digest.partition)
@@ -169,8 +205,12 @@ class Copier:
         for node in plan.claims_from:
             claims.update(dict.fromkeys(await self._peers.claims(node, key)))
         is_new_chunk = not is_live(plan.root) and not needs_value(own.state)
-        if is_new_chunk and self._is_garbage and await self._is_garbage(key, tuple(claims)):
-            self._counters["repair_left_to_collector_total"] += 1
+        if (
+            is_new_chunk
+            and self._garbage is not None
+            and await self._garbage.is_garbage(key, tuple(claims))
+        ):
+            self._leave(key)
             if plan.root <= own.state.root:
                 return True
             buried = RecordState(root=plan.root)

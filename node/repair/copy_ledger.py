@@ -11,6 +11,8 @@ Rules:
     the facts of those who lack it are equal, too.
 3.  One that differs and has none here is counted with as many copies as keepers differ: who lacks
     it cannot know better before it has asked.
+4.  A chunk that was found to be left over, and differs from nobody for another reason, is counted
+    as that and as nothing else.
 """
 
 from __future__ import annotations
@@ -40,10 +42,14 @@ class LedPartition(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """What a complete comparison with one keeper found.  age_ms: how long ago."""
+    """What a complete comparison with one keeper found.  age_ms: how long ago.
+
+    left_over: chunks that nobody needs, which one of both lacks; not among those that differ.
+    """
 
     differing: Collection[RecordKey]
     age_ms: int
+    left_over: Collection[RecordKey] = ()
 
 
 def count_copies(
@@ -56,57 +62,90 @@ def count_copies(
 
     compared: only keepers that were compared to the end, and lately.
     """
-    exceptions = _by_partition(compared)
-    copies = [0] * COPIES_TOLD
-    short = unsettled = waiting_bytes = 0
-    oldest_s: int | None = None
+    exceptions = _by_partition(one.differing for one in compared.values())
+    left = _by_partition(one.left_over for one in compared.values())
+    sums = _Sums(compared, state_of)
     known_of: dict[tuple[NodeId, ...], list[NodeId]] = {}
-    seen: set[int] = set()
-    is_led = frozenset(led)
+    unseen = dict.fromkeys(led)
     for one in partitions:
-        seen.add(one.partition)
+        unseen.pop(one.partition, None)
         known = known_of.get(one.others)
         if known is None:
             known = known_of[one.others] = [node for node in one.others if node in compared]
-        wanted = 1 + len(one.others)
-        usual_held, usual_lost = one.held, one.kept - one.held
-        for key in exceptions.get(one.partition, ()):
-            state = state_of(key)
-            if not needs_value(state):
-                unsettled += 1
-                continue
-            differ = sum(key in compared[node].differing for node in known)
-            if state.held:
-                usual_held -= 1
-                found = 1 + len(known) - differ
-            else:
-                usual_lost -= 1
-                found = differ
-            _tell(copies, found, 1)
-            if found < wanted:
-                short += 1
-                waiting_bytes += (wanted - found) * state.size_bytes
-        usual_held, usual_lost = max(0, usual_held), max(0, usual_lost)
-        _tell(copies, 1 + len(known), usual_held)
-        _tell(copies, 0, usual_lost)
-        short += usual_lost + (usual_held if 1 + len(known) < wanted else 0)
-        if one.oldest_s is not None:
-            oldest_s = one.oldest_s if oldest_s is None else min(oldest_s, one.oldest_s)
-    unsettled += sum(
-        len(keys) for partition, keys in exceptions.items()
-        if partition not in seen and partition in is_led
-    )
+        differing = exceptions.get(one.partition, {})
+        left_here = [key for key in left.get(one.partition, ()) if key not in differing]
+        sums.add(one, known, differing, left_here)
+    for partition in unseen:
+        sums.unsettled += len(exceptions.get(partition, ()))
+        sums.left_over += len(left.get(partition, ()))
     others = dict.fromkeys(node for nodes in known_of for node in nodes)
     return LedgerCount(
         led=bitmap(led),
-        copies=tuple(copies),
-        short=short,
-        unsettled=unsettled,
-        waiting_bytes=waiting_bytes,
-        oldest_verified_s=oldest_s or 0,
+        copies=tuple(sums.copies),
+        short=sums.short,
+        unsettled=sums.unsettled,
+        left_over=sums.left_over,
+        waiting_bytes=sums.waiting_bytes,
+        oldest_verified_s=sums.oldest_s or 0,
         age_ms=max((compared[node].age_ms for node in others if node in compared), default=0),
         not_compared=tuple(sorted(node for node in others if node not in compared)),
     )
+
+
+class _Sums:
+    """What was counted so far."""
+
+    def __init__(
+        self,
+        compared: Mapping[NodeId, Difference],
+        state_of: Callable[[RecordKey], RecordState],
+    ) -> None:
+        self.copies = [0] * COPIES_TOLD
+        self.short = self.unsettled = self.left_over = self.waiting_bytes = 0
+        self.oldest_s: int | None = None
+        self._compared = compared
+        self._state_of = state_of
+
+    def add(
+        self,
+        one: LedPartition,
+        known: Sequence[NodeId],
+        differing: Collection[RecordKey],
+        left: Sequence[RecordKey],
+    ) -> None:
+        """Count a partition; known: of its other keepers those that were compared."""
+        wanted, compared = 1 + len(one.others), 1 + len(known)
+        held, lost = one.held, one.kept - one.held
+        for key in left:
+            state = self._state_of(key)
+            held -= state.held and needs_value(state)
+        self.left_over += len(left)
+        for key in differing:
+            state = self._state_of(key)
+            if not needs_value(state):
+                self.unsettled += 1
+                continue
+            differ = sum(key in self._compared[node].differing for node in known)
+            if state.held:
+                held -= 1
+                found = compared - differ
+            else:
+                lost -= 1
+                found = differ
+            self._tell(found, 1)
+            if found < wanted:
+                self.short += 1
+                self.waiting_bytes += (wanted - found) * state.size_bytes
+        held, lost = max(0, held), max(0, lost)
+        self._tell(compared, held)
+        self._tell(0, lost)
+        self.short += lost + (held if compared < wanted else 0)
+        if one.oldest_s is not None:
+            before_s = one.oldest_s if self.oldest_s is None else self.oldest_s
+            self.oldest_s = min(one.oldest_s, before_s)
+
+    def _tell(self, found: int, digests: int) -> None:
+        self.copies[min(found, COPIES_TOLD - 1)] += digests
 
 
 def bitmap(partitions: Iterable[int]) -> bytes:
@@ -118,13 +157,12 @@ def bitmap(partitions: Iterable[int]) -> bytes:
     return bytes(found)
 
 
-def _by_partition(compared: Mapping[NodeId, Difference]) -> dict[int, dict[RecordKey, None]]:
+def _by_partition(
+    several: Iterable[Collection[RecordKey]],
+) -> dict[int, dict[RecordKey, None]]:
     found: dict[int, dict[RecordKey, None]] = {}
-    for difference in compared.values():
-        for key in difference.differing:
+    for keys in several:
+        for key in keys:
             found.setdefault(key.digest.partition, {})[key] = None
     return found
 
-
-def _tell(copies: list[int], found: int, digests: int) -> None:
-    copies[min(found, COPIES_TOLD - 1)] += digests

@@ -86,13 +86,15 @@ class LedgerReader:
         return tuple(node for node in nodes if node != me) if first == me else None
 
     def _difference(self, last: LastComparison) -> Difference:
-        agreed = self._repair.agreed
-        differing = {
-            key: None
-            for key in last.compared.differing
-            if agreed.get(key, last.at_s) <= last.at_s
-        }
-        return Difference(differing, int(1000 * self._age_s(last)))
+        agreed, left_over = self._repair.agreed, self._repair.left_over
+        differing = [
+            key for key in last.compared.differing if agreed.get(key, last.at_s) <= last.at_s
+        ]
+        return Difference(
+            {key: None for key in differing if key not in left_over},
+            int(1000 * self._age_s(last)),
+            {key: None for key in differing if key in left_over},
+        )
 
     def _age_s(self, last: LastComparison) -> float:
         return asyncio.get_running_loop().time() - last.at_s

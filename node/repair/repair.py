@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -25,11 +26,11 @@ from node.incidents import Incidents
 from node.local_store import LocalRecordStore
 from node.membership import Membership
 from node.repair.comparison import Compared, Comparison
-from node.repair.copier import Copier, IsGarbage
+from node.repair.copier import Copier, Garbage
 from node.repair.handoff import Handoff
 from node.repair.pace import Pace
 from node.repair.peers import Peers
-from node.repair.repair_queue import RepairQueue
+from node.repair.repair_queue import RepairQueue, RepairTask
 from node.repair.repair_settings import RepairSettings
 from ring.comparing import (
     DescribeRecords,
@@ -70,7 +71,8 @@ class Repair:
 
     served: how many requests of clients the node has answered.  last: by peer.
     rounds: how many were completed.  agreed: records that differed, and when (of loop.time()) it
-    was found that they do not any more.
+    was found that they do not any more.  left_over: chunks that differ and that nobody needs, and
+    when that was found.
     """
 
     def __init__(
@@ -83,11 +85,12 @@ class Repair:
         counters: Counter[str],
         served: Callable[[], int],
         incidents: Incidents,
-        is_garbage: IsGarbage | None = None,
+        garbage: Garbage | None = None,
     ) -> None:
         self.last: dict[NodeId, LastComparison] = {}
         self.rounds = 0
         self.agreed: dict[RecordKey, float] = {}
+        self.left_over: dict[RecordKey, float] = {}
         self._is_in_round = False
         self.queue = RepairQueue(
             settings.queue_max, retry_s=settings.retry_s, retry_max_s=settings.retry_max_s
@@ -105,8 +108,9 @@ class Repair:
             counters,
             incidents=incidents,
             copies_at_once=settings.copies_at_once,
-            is_garbage=is_garbage,
-            when_agreed=self._note_agreement,
+            garbage=garbage,
+            when_agreed=partial(self._note, self.agreed),
+            when_left=partial(self._note, self.left_over),
         )
         self.handoff = Handoff(membership, store, self._peers, counters, incidents)
         self._shared: dict[tuple[NodeId, tuple[NodeId, ...]], Shared] = {}
@@ -242,21 +246,41 @@ class Repair:
             log.debug("repair: no comparison", peer=peer, error=error.detail)
             return
         now_s = asyncio.get_running_loop().time()
+        await self._look_again_at_left_over(compared, peer)
         self.last[peer] = LastComparison(now_s, compared)
         self._counters["repair_comparisons_total"] += 1
         self._counters["repair_differences_total"] += len(compared.differing)
         due_s = now_s + self._settings.settle_s
         for key in compared.differing:
-            self.queue.add(key, "comparison", due_s, peer)
+            if key not in self.left_over:
+                self.queue.add(key, "comparison", due_s, peer)
         self._work.set()
 
-    def _note_agreement(self, key: RecordKey) -> None:
-        compared = [last.at_s for last in self.last.values()]
-        if len(self.agreed) >= DIFFERENCES_MAX:
-            oldest_s = min(compared, default=0.0)
-            self.agreed = {one: at_s for one, at_s in self.agreed.items() if at_s >= oldest_s}
-        if len(self.agreed) < DIFFERENCES_MAX:
-            self.agreed[key] = asyncio.get_running_loop().time()
+    async def _look_again_at_left_over(self, compared: Compared, peer: NodeId) -> None:
+        """Chunks that were left to the collector differ in every comparison, until they go.
+
+        That nobody needs them is asked anew each time, and at once, so that the ledger never counts
+        as left over what a blob has come to need.
+        """
+        now_s = asyncio.get_running_loop().time()
+        known = [key for key in compared.differing if self.left_over.pop(key, None) is not None]
+        for begin in range(0, len(known), _BATCH):
+            batch = known[begin : begin + _BATCH]
+            tasks = [RepairTask(key, "comparison", now_s, askable=(peer,)) for key in batch]
+            try:
+                await self.copier.attend(tasks)
+            except HoldfastError as error:
+                self._counters["repair_failures_total"] += 1
+                log.info("repair: a batch ended early", error=error.detail)
+
+    def _note(self, notes: dict[RecordKey, float], key: RecordKey) -> None:
+        """When something was found of a record; what is older than all comparisons gives room."""
+        if len(notes) >= DIFFERENCES_MAX:
+            oldest_s = min((last.at_s for last in self.last.values()), default=0.0)
+            for one in [one for one, at_s in notes.items() if at_s < oldest_s]:
+                del notes[one]
+        if len(notes) < DIFFERENCES_MAX:
+            notes[key] = asyncio.get_running_loop().time()
 
     async def _attend_for_ever(self) -> None:
         loop = asyncio.get_running_loop()

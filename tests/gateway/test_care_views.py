@@ -18,7 +18,8 @@ from ring.digest import Digest
 from ring.life import NodeId
 from ring.limits import CHUNK_BYTES, GIB, PARTITIONS
 from ring.operating import CareOrder, LedgerCount
-from ring.record import RecordKey
+from ring.recipe import Recipe
+from ring.record import RecordKey, RecordKind
 from tests.fakes.small_cluster import BLOB, CALM_CARE, DIGEST, KEY, SmallCluster, small_cluster
 from tests.fakes.virtual_time import in_virtual_time
 
@@ -31,6 +32,8 @@ SLOW = CareSettings(
     scrub=CALM_CARE.scrub,
 )
 A, B = NodeId("a"), NodeId("b")
+CLAIMANT = Digest.of(b"a large blob")
+CLAIMING = RecordKey(CLAIMANT)
 
 
 async def until(condition: Callable[[View], Any], gateway: Coordinator) -> View:
@@ -87,6 +90,62 @@ async def test_a_copy_that_is_missing_is_counted_and_whole_is_said_after_a_recou
         assert cluster.owners(DIGEST)[2].holds(DIGEST)
         for row in view["nodes"]:
             assert row["figures"]["repair_rounds"] >= tickets[row["node"]]
+
+
+async def broken_off(cluster: SmallCluster, *, on: int) -> None:
+    """BLOB as a chunk that some of its owners got, of an upload whose recipe never came."""
+    for node in cluster.owners(DIGEST)[:on]:
+        await node.store.put_chunk(KEY, CLAIMANT, BLOB)
+
+
+@in_virtual_time
+async def test_a_chunk_of_an_upload_that_was_broken_off_does_not_keep_a_cluster_from_being_whole(
+) -> None:
+    for count in (1, 2):
+        async with small_cluster(4, care=CARE) as cluster:
+            gateway = cluster.gateway()
+            await broken_off(cluster, on=count)
+            view = await until(lambda ledger: ledger["left_over"], gateway)
+            for _ in range(20):
+                ledger = view["ledger"]
+                assert (ledger["whole"], ledger["short"], ledger["digests"]) == (True, 0, 0)
+                assert ledger["words"].endswith("1 chunk that no blob needs goes when the grace of "
+                                                "uploads is over")
+                await asyncio.sleep(1.0)
+                view = await gateway.views.care()
+            assert sum(node.holds(DIGEST) for node in cluster.nodes.values()) == count
+            words = await words_of(gateway)
+            assert "of an upload that was broken off: no blob needs it" in words
+            assert "will fetch it" not in words
+
+
+@in_virtual_time
+async def test_a_chunk_that_was_left_over_is_copied_as_soon_as_a_blob_needs_it() -> None:
+    async with small_cluster(4, care=CARE) as cluster:
+        gateway = cluster.gateway()
+        await broken_off(cluster, on=1)
+        await until(lambda ledger: ledger["left_over"], gateway)
+        recipe = Recipe(CHUNK_BYTES + 1, (DIGEST, DIGEST))
+        for node in cluster.nodes.values():
+            await node.store.put_root(
+                CLAIMING, RecordKind.RECIPE, recipe.size_bytes, 1, recipe.encode(CLAIMANT)
+            )
+        begun: View = await gateway.views.care(CareOrder.REPAIR)
+        tickets = {row["node"]: row["ticket"] for row in begun["nodes"]}
+        was_short = False
+        async with asyncio.timeout(60):
+            while True:
+                view: View = await gateway.views.care()
+                have = all(node.holds(DIGEST) for node in cluster.owners(DIGEST))
+                rounds = {row["node"]: row["figures"]["repair_rounds"] for row in view["nodes"]}
+                if all(rounds[node] >= ticket for node, ticket in tickets.items()):
+                    if view["ledger"]["whole"]:
+                        break
+                    was_short = True
+                await asyncio.sleep(0.05)
+        assert have, "whole was said while copies were missing"
+        assert was_short, "this test never saw the moment that it is about"
+        assert view["ledger"]["left_over"] == 0
 
 
 @in_virtual_time
@@ -244,7 +303,7 @@ async def test_metrics_of_the_cluster_are_told_while_they_are_fresh() -> None:
 
 
 def count(led: bytes, copies: tuple[int, ...] = (0, 0, 0, 1, 0)) -> LedgerCount:
-    return LedgerCount(led, copies, 0, 0, 0, 100, 1_500, ())
+    return LedgerCount(led, copies, 0, 0, 0, 0, 100, 1_500, ())
 
 
 def test_partitions_that_nobody_or_two_count_are_told() -> None:

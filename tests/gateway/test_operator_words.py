@@ -37,7 +37,7 @@ SPARE = GROUP.spares[0]
 NOW_S = 100_000
 GOOD = RecordStory(
     RecordState(RecordKind.DATA, 4, live(1), held=True, verified_at_s=NOW_S - 60),
-    0, True, (), False, "", (), NOW_S,
+    0, True, (), False, False, "", (), NOW_S,
 )
 LACKING = replace(GOOD, state=RecordState(RecordKind.DATA, 4, live(1)))
 
@@ -136,7 +136,7 @@ def ledger(part: int, **changes: int) -> LedgerCount:
     """Of one half of the partitions."""
     half = PARTITIONS // 2
     led = bitmap(range(part * half, (part + 1) * half))
-    return replace(LedgerCount(led, (0, 0, 0, 1, 0), 0, 0, 0, 0, 0, ()), **changes)
+    return replace(LedgerCount(led, (0, 0, 0, 1, 0), 0, 0, 0, 0, 0, 0, ()), **changes)
 
 
 def test_of_what_nodes_counted_the_oldest_is_told() -> None:

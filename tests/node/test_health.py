@@ -115,7 +115,7 @@ async def test_metrics_tell_the_ledger_and_the_background_work(
     address: Address, node: Node
 ) -> None:
     led = b"\x03" + bytes(PARTITION_BITMAP_BYTES - 1)
-    ledger = LedgerCount(led, (0, 1, 2, 40, 0), 3, 5, 900, 1_700_000_000, 70, ())
+    ledger = LedgerCount(led, (0, 1, 2, 40, 0), 3, 5, 0, 900, 1_700_000_000, 70, ())
     node.care = CareReply(ledger, "", (("repair_queue", 8), ("now_s", 1_800_000_000)), ())
     _, text = await _get(address, "/metrics")
     families = {family.name: family for family in text_string_to_metric_families(text)}

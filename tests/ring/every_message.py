@@ -167,6 +167,7 @@ STRATEGIES: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
             v.sizes,
             v.sizes,
             v.sizes,
+            v.sizes,
             some(v.nodes),
         ),
         _words,
@@ -182,6 +183,7 @@ STRATEGIES: Final[dict[type[Message], st.SearchStrategy[Message]]] = {
         v.sizes,
         st.booleans(),
         some(st.builds(Incident, v.sizes, st.sampled_from(IncidentKind), _words, v.sizes)),
+        st.booleans(),
         st.booleans(),
         _words,
         some(_words),
@@ -256,7 +258,9 @@ EXAMPLES: Final[list[Message]] = [
     CollectionReply((GarbageTally("trash", "stays", "its time is not over", 3, 1 << 33),), True),
     GetCare(),
     CareReply(
-        LedgerCount(b"\x81" + bytes(511), (0, 1, 2, 300, 4), 3, 1, 1 << 33, 1_700_000_000, 70, ()),
+        LedgerCount(
+            b"\x81" + bytes(511), (0, 1, 2, 300, 4), 3, 1, 2, 1 << 33, 1_700_000_000, 70, ()
+        ),
         "",
         (("repair_rounds", 7),),
         ("nothing to say",),
@@ -270,6 +274,7 @@ EXAMPLES: Final[list[Message]] = [
         True,
         (Incident(1_700_000_001, IncidentKind.PUT_ASIDE, "its bytes do not match", 2),),
         True,
+        False,
         "no room here",
         ("quarantine/one",),
         1_700_000_002,

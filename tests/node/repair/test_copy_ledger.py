@@ -57,6 +57,32 @@ def test_a_difference_about_what_is_unknown_here_is_no_digest_yet() -> None:
     assert elsewhere.unsettled == 0
 
 
+def test_a_chunk_that_is_left_over_is_no_digest_and_no_difference() -> None:
+    chunk = RecordState(RecordKind.DATA, SIZE, held=True, claimed=True, verified_at_s=50)
+    one = key(1)
+    partition = one.digest.partition
+    compared = {B: Difference((), 10, (one,)), C: Difference((), 10, (one,))}
+    here = [led(3, 3, B, C, partition=partition)]
+    count = count_copies([partition], here, compared, lambda _: chunk)
+    assert (count.copies, count.short, count.unsettled) == ((0, 0, 0, 2, 0), 0, 0)
+    assert count.left_over == 1
+
+    for partitions in ([], [led(3, 3, B, C, partition=partition)]):
+        count = count_copies([partition], partitions, compared, lambda _: ABSENT)
+        assert (count.left_over, count.short) == (1, 0)
+        assert count.copies[3] == (3 if partitions else 0)
+
+
+def test_a_chunk_that_differs_from_one_and_is_left_over_by_another_is_counted_once() -> None:
+    one = key(1)
+    partition = one.digest.partition
+    compared = {B: Difference((one,), 10), C: Difference((), 10, (one,))}
+    count = count_copies(
+        [partition], [led(1, 1, B, C, partition=partition)], compared, lambda _: HELD
+    )
+    assert (sum(count.copies), count.short, count.left_over) == (1, 1, 0)
+
+
 def test_partitions_are_told_by_their_bits() -> None:
     bits = bitmap([0, 9, PARTITIONS - 1])
     assert (bits[0], bits[1], bits[-1]) == (1, 2, 128)
