@@ -51,7 +51,8 @@ class Nemesis:
         words: str | None = None
         begun_s = time.monotonic()
         for _ in range(_REPAIRS_MAX):
-            words = await asyncio.to_thread(self._operator.repair)
+            words = await asyncio.to_thread(self._operator.scrub)  # rot shows only where one reads
+            words = words or await asyncio.to_thread(self._operator.repair)
             if words is None:
                 self._say(f"whole after {time.monotonic() - begun_s:.1f} s")
                 return True

@@ -37,6 +37,11 @@ class Operator:
         done = self._holdfast("repair", "--patience", str(_PATIENCE_S))
         return None if done.returncode == 0 else f"{done.stdout}{done.stderr}"
 
+    def scrub(self) -> str | None:
+        """None when every copy was read again, otherwise what was said."""
+        done = self._holdfast("scrub", "--wait", "--patience", str(_PATIENCE_S))
+        return None if done.returncode == 0 else f"{done.stdout}{done.stderr}"
+
     def why(self, digest: str) -> str:
         """The story of a blob."""
         return self._holdfast("why", digest).stdout

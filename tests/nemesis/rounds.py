@@ -4,7 +4,8 @@ Rules:
 1.  Any number of nodes may be killed, frozen or cut off at once: nothing that was acknowledged may
     be lost by that.
 2.  At most one node of a round loses or damages what it stored, and before the next round that does
-    so, everything must have been found whole: two copies of three may be all that there are.
+    so, everything must have been read again and found whole: two copies of three may be all that
+    there are.
 """
 
 from __future__ import annotations
