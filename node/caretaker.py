@@ -88,7 +88,7 @@ class Caretaker:
             counters=counters,
             served=served,
             incidents=incidents,
-            garbage=self.collection,
+            garbage=self.collection.garbage_verdicts,
         )
         self.scrub = Scrub(
             membership=membership,

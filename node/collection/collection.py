@@ -21,6 +21,7 @@ import structlog
 from node.collection.collection_settings import CollectionSettings
 from node.collection.collector import Collector, OnCollected, is_chunk
 from node.collection.garbage_report import GarbageReport
+from node.collection.garbage_verdicts import GarbageVerdicts
 from node.collection.purge import Purge
 from node.collection.trash import Trash
 from node.cover_question import CoverQuestion
@@ -29,7 +30,6 @@ from node.local_store import LocalRecordStore
 from node.membership import Membership
 from node.repair.peers import Peers
 from ring.comparing import HintReason, HintRecords, HintReply
-from ring.digest import Digest
 from ring.errors import HoldfastError
 from ring.life import NodeId
 from ring.messages import Request, StatesReply
@@ -97,13 +97,9 @@ class Collection:
 
     # --- for the other parts of a node ------------------------------------------------------------
 
-    async def is_garbage(self, key: RecordKey, claimants: Sequence[Digest]) -> bool:
-        """See Collector: repair asks before it fetches a chunk of which nothing is here."""
-        return await self._collector.is_garbage(key, claimants)
-
-    async def is_left_over(self, key: RecordKey) -> bool:
-        """See Collector: repair asks before it tells others of a chunk that is here."""
-        return await self._collector.is_left_over(key)
+    def garbage_verdicts(self) -> GarbageVerdicts:
+        """Repair asks them before it fetches a chunk, and before it tells others of one."""
+        return self._collector.garbage_verdicts()
 
     def was_collected(self, key: RecordKey) -> bool:
         """Whether a chunk was collected here a moment ago."""

@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from node.collection.collection_settings import CollectionSettings
+from node.collection.garbage_verdicts import GarbageVerdicts
 from node.collection.lately import Lately
 from node.cover_question import CoverQuestion
 from node.local_store import LocalRecordStore
@@ -70,21 +71,11 @@ class Collector:
         """Whether this chunk went a moment ago, and is not to be fetched back for its claims."""
         return self._collected.has(key)
 
-    async def is_garbage(self, key: RecordKey, claimants: Sequence[Digest]) -> bool:
-        """Whether a chunk with these claims is not worth being fetched from a peer.
-
-        Else a node would fetch back from the next what it has collected, and so for ever.
-        """
-        reasons: dict[Digest, str | None] = {}
-        await self._ask(claimants, reasons)
-        words = {*reasons.values()}
-        if words & {NEEDED, IN_TRASH}:
-            return False
-        return UNCOVERED not in words or self.was_collected(key)
-
-    async def is_left_over(self, key: RecordKey) -> bool:
-        """Whether a chunk that is here is one that nobody needs, as a cover says now."""
-        return (await self.judge([key]))[key] is None
+    def garbage_verdicts(self) -> GarbageVerdicts:
+        """For a batch of repair."""
+        return GarbageVerdicts(
+            self._store, self._ask, lambda reason: reason != UNCOVERED, self.was_collected
+        )
 
     def is_due(self, entry: RecordEntry, *, hinted: bool = False) -> bool:
         """Whether the grace of a chunk that nobody needs is over.

@@ -16,11 +16,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
+from msgspec import Struct, field
 from msgspec.structs import replace
 
+from node.collection.garbage_verdicts import GarbageVerdicts
 from node.incidents import Incidents
 from node.local_store import LocalRecordStore
 from node.membership import Membership
@@ -42,14 +44,11 @@ from ring.record import RecordKey, RecordKind, RecordState, is_live
 from ring.repair_plan import Need, RepairPlan, plan_repair
 
 
-class Garbage(Protocol):
-    """Knows chunks that nobody needs."""
+class _Batch(Struct):
+    """What the records of one batch share.  lacking: what to tell whom when all are done."""
 
-    async def is_garbage(self, key: RecordKey, claimants: Sequence[Digest]) -> bool:
-        """Whether a chunk with these claimants, of which nothing is here, is not worth fetching."""
-
-    async def is_left_over(self, key: RecordKey) -> bool:
-        """Whether nobody needs a chunk that is here."""
+    garbage: GarbageVerdicts | None
+    lacking: dict[NodeId, list[RecordKey]] = field(default_factory=dict)
 
 
 _TROUBLES_MAX: Final = 1_000
@@ -73,7 +72,7 @@ class Copier:
         *,
         incidents: Incidents,
         copies_at_once: int,
-        garbage: Garbage | None = None,
+        garbage: Callable[[], GarbageVerdicts] | None = None,
         when_agreed: Callable[[RecordKey], None] | None = None,
         when_left: Callable[[RecordKey], None] | None = None,
     ) -> None:
@@ -95,14 +94,14 @@ class Copier:
         """Look at records; those that have to be looked at again."""
         guards = [self._guard(task.key) for task in tasks]
         answers = await self._describe(tasks)
-        lacking: dict[NodeId, list[RecordKey]] = {}
+        batch = _Batch(None if self._garbage is None else self._garbage())
         async with asyncio.TaskGroup() as group:
             working = [
-                group.create_task(self._attend(task, answers[task.key], guard, lacking))
+                group.create_task(self._attend(task, answers[task.key], guard, batch))
                 for task, guard in zip(tasks, guards, strict=True)
             ]
-        for node in sorted(lacking):
-            told = await self._peers.tell(node, HintReason.COMPARISON, lacking[node])
+        for node in sorted(batch.lacking):
+            told = await self._peers.tell(node, HintReason.COMPARISON, batch.lacking[node])
             self._counters["repair_hints_sent_total"] += told
         return [task for task, work in zip(tasks, working, strict=True) if not work.result()]
 
@@ -111,11 +110,11 @@ class Copier:
         task: RepairTask,
         answers: Mapping[NodeId, Description],
         guard: PullGuard,
-        lacking: dict[NodeId, list[RecordKey]],
+        batch: _Batch,
     ) -> bool:
         """Repair one record; false when that did not work out."""
         try:
-            return await self._repair(task, answers, guard, lacking)
+            return await self._repair(task, answers, guard, batch)
         except DiskFull as error:
             return self._fails(task.key, f"no room here: {error.detail}")
         except HoldfastError as error:
@@ -126,18 +125,18 @@ class Copier:
         task: RepairTask,
         answers: Mapping[NodeId, Description],
         guard: PullGuard,
-        lacking: dict[NodeId, list[RecordKey]],
+        batch: _Batch,
     ) -> bool:
         key = task.key
         placement = self._membership.layouts.live.placement(key.digest)
         nodes = keepers(placement, self.absent)
         own, plan = self._plan(key, answers)
-        if await self._is_left_over(key, own, plan, answers):
+        if await self._is_left_over(key, own, plan, answers, batch):
             self.troubles.pop(key, None)
             self._leave(key)
             return True
         for node in plan.lacking:
-            lacking.setdefault(node, []).append(key)
+            batch.lacking.setdefault(node, []).append(key)
         if plan.need is Need.NOTHING:
             self.troubles.pop(key, None)
             everybody = all(node in answers for node in nodes if node != self._membership.node)
@@ -149,7 +148,7 @@ class Copier:
             if not guard.holds():
                 guard, answers = self._guard(key), (await self._describe((task,)))[key]
                 own, plan = self._plan(key, answers)
-            done = await self._take(key, own, plan, answers, guard)
+            done = await self._take(key, own, plan, answers, guard, garbage=batch.garbage)
         if done:
             self.troubles.pop(key, None)
         return done
@@ -160,15 +159,16 @@ class Copier:
         own: Description,
         plan: RepairPlan,
         answers: Mapping[NodeId, Description],
+        batch: _Batch,
     ) -> bool:
         """Rule 5, of a chunk that is here: whether others lack nothing else of it."""
-        if self._garbage is None or plan.need is not Need.NOTHING or not plan.lacking:
+        if batch.garbage is None or plan.need is not Need.NOTHING or not plan.lacking:
             return False
         if is_live(plan.root) or not own.state.claimed:
             return False
         if any(answers[node].state.root < plan.root for node in plan.lacking):
             return False
-        return await self._garbage.is_left_over(key)
+        return await batch.garbage.is_left_over(key)
 
     def _leave(self, key: RecordKey) -> None:
         self._counters["repair_left_to_collector_total"] += 1
@@ -195,6 +195,8 @@ class Copier:
         plan: RepairPlan,
         answers: Mapping[NodeId, Description],
         guard: PullGuard,
+        *,
+        garbage: GarbageVerdicts | None,
     ) -> bool:
         if plan.need is Need.NOTHING:
             return True
@@ -205,11 +207,7 @@ class Copier:
         for node in plan.claims_from:
             claims.update(dict.fromkeys(await self._peers.claims(node, key)))
         is_new_chunk = not is_live(plan.root) and not needs_value(own.state)
-        if (
-            is_new_chunk
-            and self._garbage is not None
-            and await self._garbage.is_garbage(key, tuple(claims))
-        ):
+        if is_new_chunk and garbage and await garbage.is_garbage(key, tuple(claims)):
             self._leave(key)
             if plan.root <= own.state.root:
                 return True

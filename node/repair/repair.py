@@ -21,12 +21,13 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
+from node.collection.garbage_verdicts import GarbageVerdicts
 from node.handler import Asker, Response
 from node.incidents import Incidents
 from node.local_store import LocalRecordStore
 from node.membership import Membership
 from node.repair.comparison import Compared, Comparison
-from node.repair.copier import Copier, Garbage
+from node.repair.copier import Copier
 from node.repair.handoff import Handoff
 from node.repair.pace import Pace
 from node.repair.peers import Peers
@@ -85,7 +86,7 @@ class Repair:
         counters: Counter[str],
         served: Callable[[], int],
         incidents: Incidents,
-        garbage: Garbage | None = None,
+        garbage: Callable[[], GarbageVerdicts] | None = None,
     ) -> None:
         self.last: dict[NodeId, LastComparison] = {}
         self.rounds = 0

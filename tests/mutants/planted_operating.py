@@ -43,7 +43,7 @@ OPERATING_MUTANTS: Final = (
     Mutant(
         "ledger: who has a chunk that nobody needs does not leave it",
         "node/repair/copier.py",
-        "        return await self._garbage.is_left_over(key)\n",
+        "        return await batch.garbage.is_left_over(key)\n",
         "        return False\n",
         VIEWS,
     ),

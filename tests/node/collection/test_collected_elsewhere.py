@@ -51,15 +51,16 @@ async def test_repair_is_told_what_is_not_worth_fetching() -> None:
         first, *others = nodes_of(cluster)
         one = collected(cluster, first)
 
-        assert await one.collection.is_garbage(KEY, [gone])
-        assert not await one.collection.is_garbage(KEY, [gone, kept])
+        verdicts = one.collection.garbage_verdicts
+        assert await verdicts().is_garbage(KEY, [gone])
+        assert not await verdicts().is_garbage(KEY, [gone, kept])
         cluster.network.faults.down |= {node.node for node in others}
-        assert not await one.collection.is_garbage(KEY, [gone]), "nobody answered"
+        assert not await verdicts().is_garbage(KEY, [gone]), "nobody answered"
         cluster.network.faults.down.clear()
         one.later()
         await one.collection.round()
         cluster.network.faults.down |= {node.node for node in others}
-        assert await one.collection.is_garbage(KEY, [gone]), "it has just been collected here"
+        assert await verdicts().is_garbage(KEY, [gone]), "it has just been collected here"
 
 
 @in_virtual_time
