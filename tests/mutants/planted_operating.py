@@ -8,6 +8,7 @@ from tests.mutants.mutant import Mutant
 
 LEDGER: Final = ("tests/node/repair/test_copy_ledger.py",)
 SCRUB: Final = ("tests/node/scrub",)
+VERDICTS: Final = ("tests/node/collection/test_garbage_verdicts.py",)
 VIEWS: Final = ("tests/gateway/test_care_views.py",)
 COMMANDS: Final = ("tests/holdfast/test_cli_care.py",)
 
@@ -53,6 +54,20 @@ OPERATING_MUTANTS: Final = (
         " if key not in differing]\n",
         "]\n",
         LEDGER,
+    ),
+    Mutant(
+        "verdicts: every chunk of an upload asks about it anew",
+        "node/collection/garbage_verdicts.py",
+        "        unknown = [one for one in dict.fromkeys(claimants) if one not in self._asked]\n",
+        "        unknown = list(dict.fromkeys(claimants))\n",
+        VERDICTS,
+    ),
+    Mutant(
+        "verdicts: only the first thousand claims are looked at",
+        "node/collection/garbage_verdicts.py",
+        "            if done:\n                return True\n",
+        "            return True\n",
+        VERDICTS,
     ),
     Mutant(
         "ledger: a copy that differs is a copy",
