@@ -36,5 +36,9 @@ async def read_sealed(disk: Disk, directory: str, name: str) -> object | None:
         return None
     body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
     if blake3(body).digest() != checksum:
-        raise Corrupt(f"{directory}/{name} does not match its checksum")
+        raise Corrupt(
+            f"{directory}/{name} does not match its checksum: the disk changed what this node knows"
+            " of itself. Replace the node: move its data directory away and start it empty with"
+            " accept_blank = true, and it fetches its copies from the others (docs/STORAGE.md)"
+        )
     return unpack(body)

@@ -161,3 +161,4 @@ DAMAGING: Final = {
     "rotten while it runs": Fault(_rot_alive, _nothing),
     "rotten at its start": Fault(_rot_dead, _start),
 }
+ROTTEN: Final = ("rotten while it runs", "rotten at its start")

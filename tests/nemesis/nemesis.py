@@ -8,13 +8,13 @@ from contextlib import suppress
 from random import Random
 from typing import Final
 
-from tests.nemesis.faults import DAMAGING, HARMLESS, Fault, Place
+from tests.nemesis.faults import DAMAGING, HARMLESS, ROTTEN, Fault, Place
 from tests.nemesis.judge import Judge
 from tests.nemesis.operator import Operator
-from tests.nemesis.rounds import Round, rounds
+from tests.nemesis.rounds import Round, Strike, rounds
 
 _READY_S: Final = 90.0
-_REPAIRS_MAX: Final = 4
+_REPAIRS_MAX: Final = 2
 
 
 class Nemesis:
@@ -37,7 +37,7 @@ class Nemesis:
         """Whole rounds until so much time is over, or until something does not heal."""
         for one in self._rounds:
             await self._strike(one)
-            self._revive()
+            await self._revive(one.damage)
             if one.heals and not await self.heal():
                 return
             if time.monotonic() - self._begun_s > seconds:
@@ -94,11 +94,17 @@ class Nemesis:
 
         return asyncio.create_task(act())
 
-    def _revive(self) -> None:
-        """Nothing of a cluster ends by itself."""
+    async def _revive(self, damage: Strike | None) -> None:
+        """Nothing of a cluster ends by itself, but a node may refuse to start on what rotted."""
         for name, status in self._place.cluster.ended().items():
-            self._judge.accuse(f"{name} ended by itself with status {status}")
             kind, number = name.split("-")
+            refuses = status > 0 and damage is not None and damage.fault in ROTTEN
+            if damage is not None and refuses and name == f"node-{damage.node}":
+                self._say(f"{name} does not start on what is left, and is replaced")
+                await asyncio.to_thread(DAMAGING["wiped"].begin, self._place, damage.node)
+                DAMAGING["wiped"].end(self._place, damage.node)
+                continue
+            self._judge.accuse(f"{name} ended by itself with status {status}")
             if kind == "node":
                 self._place.cluster.start_node(int(number))
             else:
