@@ -44,6 +44,7 @@ class DamageBudget:
         self._spare = write_quorum - 1
         self._promises = promises
         self._lost: dict[NodeId, int] = {}  # the incarnation that it has to reach
+        self._lost_before: dict[NodeId, int] = {}  # what it was when a node was lost once more
         self._damaged: dict[tuple[NodeId, Digest], None] = {}
         self._logs: dict[NodeId, None] = {}
         self._threatened: Counter[NodeId] = Counter()
@@ -73,13 +74,17 @@ class DamageBudget:
     def lose(self, node: NodeId) -> None:
         """All that a node had is gone, and it may not know."""
         machine = self._machines[node]
-        self._lost[node] = max(machine.boot[0] + 1, self._lost.get(node, 0))
+        before = self._lost.get(node, 0)
+        self._lost_before[node] = before
+        self._lost[node] = max(machine.boot[0] + 1, before)
         self._promises.forget(node)
         self._logs.pop(node, None)
 
     def regain(self, node: NodeId) -> None:
-        """What seemed lost is still there."""
+        """What seemed lost is still there; but what was lost before that is not."""
         self._lost.pop(node, None)
+        if before := self._lost_before.pop(node, 0):
+            self._lost[node] = before
 
     def damage(self, node: NodeId, digests: Sequence[Digest]) -> None:
         """A node's copies of these are bad, or will be."""

@@ -131,6 +131,26 @@ def test_a_frozen_node_says_nothing_and_goes_on_afterwards() -> None:
     play(story, options=CALM)
 
 
+def test_a_loss_that_is_taken_back_leaves_the_one_before_it() -> None:
+    async def story(cluster: Story) -> None:
+        budget, (one, other, *_) = cluster.world.budget, cluster.nodes
+        machine = cluster.machine(one)
+        budget.lose(one)
+        budget.regain(one)
+        assert budget.may_lose(other)
+        machine.cut_power()
+        machine.wipe()
+        budget.lose(one)
+        budget.lose(one)
+        budget.regain(one)
+        assert not budget.may_lose(other)
+        machine.start()
+        await asyncio.sleep(30)
+        assert budget.may_lose(other), "it votes again"
+
+    play(story, options=CALM)
+
+
 def test_kinds_that_never_happened_are_told_in_a_long_run_alone() -> None:
     short, long = Coverage(), Coverage()
     short.add(1.0, {}, {})
