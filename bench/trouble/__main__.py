@@ -13,7 +13,6 @@ import asyncio
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from bench.trouble.disk import freezable_disk
 from bench.trouble.experiment import Result, Timing, experiment
 from bench.trouble.faults import FAULTS, Fault, Place
 from bench.trouble.load import Load
-from bench.trouble.network import Network, network
+from bench.trouble.network import Network, in_hub
 from bench.trouble.table import as_text, is_kept
 
 _TOOLS: Final = ("ip", "iptables", "mkfs.ext4", "mount", "umount", "fsfreeze", "wrk")
@@ -45,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         if parent is None:
             _require_tools()
-            return _enter(options.nodes, argv)
+            return in_hub(options.nodes, ["-m", "bench.trouble", *argv], _PARENT)
         return _inside(options, Network(options.nodes, int(parent)))
     except ToolMissing as error:
         progress.say(f"cannot measure: {error}")
@@ -55,20 +54,6 @@ def main(argv: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-
-
-def _enter(nodes: int, argv: Sequence[str]) -> int:
-    """Make the network, and run the rest in its hub; the network is gone afterwards."""
-    with network(nodes) as made:
-        child = subprocess.Popen(
-            made.inside(made.hub, sys.executable, "-m", "bench.trouble", *argv),
-            env={**os.environ, _PARENT: str(os.getpid())},
-        )
-        try:
-            return child.wait()
-        finally:
-            child.terminate()
-            child.wait()
 
 
 def _inside(options: argparse.Namespace, made: Network) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -89,6 +90,23 @@ class Network:
     def heal(self, number: int) -> None:
         """Nothing vanishes any more."""
         run(*self.inside(self.namespace(number), "iptables", "-F"))
+
+
+def in_hub(nodes: int, argv: Sequence[str], parent: str) -> int:
+    """Make the network, and run this Python with `argv` in its hub; its exit status.
+
+    parent: the environment variable that tells it this process's id, and so the network's names.
+    """
+    with network(nodes) as made:
+        child = subprocess.Popen(
+            made.inside(made.hub, sys.executable, *argv),
+            env={**os.environ, parent: str(os.getpid())},
+        )
+        try:
+            return child.wait()
+        finally:
+            child.terminate()
+            child.wait()
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Takes new connections, as many at a time as wait.
 
-uvloop's own server takes one in each turn of the loop (libuv 1.45 and later do, libuv pull request
+uvloop's own server takes one in each turn of the loop (measured with 0.23; libuv pull request
 3696).  In a flood a turn lasts a tenth of a second, and who comes new waits in the kernel's queue
 for as many turns as there are others before it, while whoever got in is served at once.
 """
@@ -103,7 +103,11 @@ def _listening_at(
     try:
         for family, name in addresses:
             try:
-                made.append(_listening(family, name, reuse_port=reuse_port))
+                made.append(
+                    socket.create_server(
+                        name, family=family, backlog=_BACKLOG, reuse_port=reuse_port
+                    )
+                )
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
@@ -114,22 +118,6 @@ def _listening_at(
         for one in made:
             one.close()
         raise
-    return made
-
-
-def _listening(family: int, name: _Name, *, reuse_port: bool) -> socket.socket:
-    """A socket that takes connections at that address of getaddrinfo's."""
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setblocking(False)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind(name)
-        made.listen(_BACKLOG)
-    except OSError:
-        made.close()
-        raise
+    for one in made:
+        one.setblocking(False)
     return made

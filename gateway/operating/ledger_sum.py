@@ -36,13 +36,14 @@ def add_up(
             once |= led
     known = [counts[node] for node in nodes if node in counts]
     copies = [sum(count.copies[at] for count in known) for at in range(COPIES_TOLD)]
+    left_over = sum(count.left_over for count in known)
     ages = [count.oldest_verified_s for count in known if count.oldest_verified_s]
     view: View = {
         "copies": dict(zip(_NAMES, copies, strict=True)),
         "digests": sum(copies),
         "short": sum(count.short for count in known),
         "unsettled": sum(count.unsettled for count in known),
-        "left_over": sum(count.left_over for count in known),
+        "left_over": left_over,
         "waiting_bytes": sum(count.waiting_bytes for count in known),
         "oldest_verified_s": min(ages, default=None),
         "counted_s_ago": max((count.age_ms for count in known), default=0) / 1000,
@@ -60,7 +61,7 @@ def add_up(
         view[key]
         for key in ("short", "unsettled", "partitions_uncounted", "partitions_counted_twice")
     )
-    return view | {"words": _words(view, copies) + _left_over(sum(c.left_over for c in known))}
+    return view | {"words": _words(view, copies) + _left_over(left_over)}
 
 
 def _prefixes(counted: int) -> list[str]:

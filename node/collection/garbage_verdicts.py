@@ -60,14 +60,14 @@ class GarbageVerdicts:
 
     async def _reasons(self, claimants: Sequence[Digest]) -> list[str | None]:
         unknown = [one for one in dict.fromkeys(claimants) if one not in self._asked]
+        loop = asyncio.get_running_loop()
+        self._asked.update({one: loop.create_future() for one in unknown})
+        answers = [self._asked[one] for one in claimants]  # one that fails is asked anew by others
         if unknown:
             await self._find_out(unknown)
-        return [await self._asked[one] for one in claimants]
+        return [await answer for answer in answers]
 
     async def _find_out(self, unknown: Sequence[Digest]) -> None:
-        loop = asyncio.get_running_loop()
-        for one in unknown:
-            self._asked[one] = loop.create_future()
         reasons: Reasons = {}
         try:
             await self._ask(unknown, reasons)

@@ -18,7 +18,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from typing import Final, NoReturn
 
 from bench.failure import RowFailed
 from bench.trouble.cluster import TroubledCluster
-from bench.trouble.network import Network, network
+from bench.trouble.network import Network, in_hub
 from tests.nemesis.clients import Clients
 from tests.nemesis.faults import Place
 from tests.nemesis.judge import Judge
@@ -55,25 +54,13 @@ def main(argv: Sequence[str]) -> int:
             words = f"install {', '.join(missing)}" if missing else "network namespaces need root"
             print(f"cannot run: {words}", file=sys.stderr)
             return 2
-        return _enter(options.seed, argv)
+        again = ["-m", "tests.nemesis", *argv, "--seed", str(options.seed)]
+        return in_hub(_NODES, again, _PARENT)
     except RowFailed as error:
         print(f"cannot run: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-
-
-def _enter(seed: int, argv: Sequence[str]) -> int:
-    """Make the network, and run the rest in its hub; the network is gone afterwards."""
-    with network(_NODES) as made:
-        again = [sys.executable, "-m", "tests.nemesis", *argv, "--seed", str(seed)]
-        environ = {**os.environ, _PARENT: str(os.getpid())}
-        child = subprocess.Popen(made.inside(made.hub, *again), env=environ)
-        try:
-            return child.wait()
-        finally:
-            child.terminate()
-            child.wait()
 
 
 def _inside(options: argparse.Namespace, made: Network) -> int:

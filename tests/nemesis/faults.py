@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -25,13 +25,16 @@ _LOOKS_MAX: Final = 200
 
 @dataclass(slots=True)
 class Place:
-    """Where faults happen.  copies: of data directories as they were once."""
+    """Where faults happen."""
 
     cluster: TroubledCluster
     network: Network
     folder: Path
     random: Random
-    copies: dict[int, Path] = field(default_factory=dict)
+
+    def copy(self, node: int) -> Path:
+        """Of its data directory as it was once, if it was ever copied."""
+        return self.folder / f"copy-{node}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +89,8 @@ def _heal(place: Place, node: int) -> None:
 def _copy(place: Place, node: int) -> None:
     """Killed, and its disk is copied, so that it can be rolled back later."""
     _kill(place, node)
-    copy = place.folder / f"copy-{node}"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(place.cluster.data(node), copy)
-    place.copies[node] = copy
+    shutil.rmtree(place.copy(node), ignore_errors=True)
+    shutil.copytree(place.cluster.data(node), place.copy(node))
 
 
 def _wipe(place: Place, node: int) -> None:
@@ -100,8 +101,8 @@ def _wipe(place: Place, node: int) -> None:
 def _roll_back(place: Place, node: int) -> None:
     """To the latest copy; with none it is wiped."""
     _wipe(place, node)
-    if node in place.copies:
-        shutil.copytree(place.copies[node], place.cluster.data(node))
+    if place.copy(node).exists():
+        shutil.copytree(place.copy(node), place.cluster.data(node))
 
 
 def _lose_index(place: Place, node: int) -> None:

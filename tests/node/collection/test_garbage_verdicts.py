@@ -105,3 +105,24 @@ async def test_a_question_that_failed_is_asked_again() -> None:
     with pytest.raises(StorageFault):
         asked.fails = True
         await said.is_garbage(key_of(CHUNKS[0]), [SILENT])
+
+
+async def test_who_waits_for_two_answers_hears_of_the_one_that_failed() -> None:
+    """However the other ends: the failed one is asked anew by others, not by who waited."""
+    turns = {GONE: 5, NEEDED: 1}
+
+    async def ask(claimants: Sequence[Digest], reasons: Reasons) -> None:
+        for _ in range(turns[claimants[0]]):
+            await asyncio.sleep(0)
+        if claimants[0] == NEEDED:
+            raise StorageFault("the disk is gone")
+        reasons.update(dict.fromkeys(claimants))
+
+    store = MemoryRecordStore(ManualClock())
+    said = GarbageVerdicts(store, ask, lambda _: True, lambda _: False)
+    asked = ([GONE], [NEEDED], [GONE, NEEDED])
+    ends = await asyncio.gather(
+        *(said.is_garbage(key_of(b"chunk"), one) for one in asked), return_exceptions=True
+    )
+    assert ends[0] is True
+    assert [type(end) for end in ends[1:]] == [StorageFault, StorageFault]
